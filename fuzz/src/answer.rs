@@ -1,11 +1,11 @@
-//! What every answer must look like.
+//! Checks that apply to every response.
 
 use std::collections::BTreeMap;
 
 use grantor::Response;
 use serde_json::{Map, Value};
 
-/// The error codes of RFC 6749 §5.2, and of RFC 7009 and RFC 7662, which use the same.
+/// The error codes of RFC 6749 §5.2, which RFC 7009 and RFC 7662 use, too.
 const TOKEN_ERRORS: [&str; 6] = [
     "invalid_request",
     "invalid_client",
@@ -23,7 +23,7 @@ pub(crate) struct TokenError {
     pub(crate) description: String,
 }
 
-/// No header can be used to start another one, and nothing of an answer is stored on the way.
+/// Checks that no header can inject another one, and that caches must not store the response.
 pub(crate) fn check_headers(response: &Response) {
     for (name, value) in response.headers() {
         assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name}");
@@ -37,7 +37,7 @@ fn all<'a>(response: &'a Response, name: &str) -> Vec<&'a str> {
     response.headers().filter(|(own, _)| *own == name).map(|(_, value)| value).collect()
 }
 
-/// The members of a JSON answer.
+/// Returns the members of a JSON response.
 pub(crate) fn json(response: &Response) -> Map<String, Value> {
     check_headers(response);
     assert_eq!(all(response, "content-type"), ["application/json"]);
@@ -47,7 +47,7 @@ pub(crate) fn json(response: &Response) -> Map<String, Value> {
     }
 }
 
-/// Reads an error of RFC 6749 §5.2 and checks its form.
+/// Reads and checks an error response (RFC 6749 §5.2).
 pub(crate) fn error(response: &Response) -> TokenError {
     let members = json(response);
     let names: Vec<&str> = members.keys().map(String::as_str).collect();
@@ -73,7 +73,8 @@ pub(crate) fn error(response: &Response) -> TokenError {
     error
 }
 
-/// Reads one challenge (RFC 9110 §11.6.1) whose parameters are all quoted and need no escapes: a scheme and its parameters.
+/// Reads one challenge (RFC 9110 §11.6.1) and returns its scheme and parameters. All parameters must be quoted, without
+/// escapes.
 pub(crate) fn challenge(value: &str) -> (&str, BTreeMap<&str, &str>) {
     let (scheme, mut rest) = value.split_once(' ').expect("a scheme and parameters");
     assert!(scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{value}");

@@ -1,8 +1,13 @@
-//! The authorization endpoint, from the request to the answer that the client gets after the user's decision.
+//! The authorization endpoint, from the request to the response that the client gets after the user's decision.
 //!
-//! The bits of the first byte of the input say: 1 the request is a `POST`, 2 everything in `dangerous()` is switched on, 4 users are
-//! always asked before an error takes them to a client, 8 the user denies, 16 the request travels through a consent form. `@` is
-//! none of them. The rest is the query, or the body.
+//! The first byte of the input is a set of flags (`@` is the empty set):
+//! * 1: the request is a `POST`
+//! * 2: everything in `dangerous()` is enabled
+//! * 4: users are always asked before an error redirects them to a client
+//! * 8: the user denies the request
+//! * 16: the request passes through a consent form
+//!
+//! The rest of the input is the query or the body.
 
 mod expected;
 
@@ -42,7 +47,7 @@ const AUTHORIZATION_ERRORS: [&str; 6] = [
     "consent_required",
 ];
 
-/// The tags of the library's own pages.
+/// The tags in the pages of the library.
 const MARKUP: [&str; 12] =
     ["!doctype", "html", "head", "meta", "title", "style", "body", "h1", "p", "code", "strong", "a"];
 
@@ -68,7 +73,7 @@ fn ask(world: &World, flags: Flags, form: &[u8], switches: Switches) -> &'static
     } else {
         Request::get([&b"/authorize?"[..], form].concat().iter().map(|byte| char::from(*byte)).collect::<String>())
     };
-    // A query is text, so that each byte beyond ASCII arrives as a character of two.
+    // A query is text, so each non-ASCII byte becomes a character of two bytes.
     let received = if flags.has(1) { request.body() } else { request.query().as_bytes() };
     let form = Form::read(received);
     match (block_on(world.server.authorize(&request)), Expected::of(&form, switches)) {
@@ -82,7 +87,7 @@ fn ask(world: &World, flags: Flags, form: &[u8], switches: Switches) -> &'static
     }
 }
 
-/// Nothing of the request is in it, so that nothing can be smuggled into it.
+/// Checks an error page. It contains nothing of the request, so that nothing can be injected.
 fn error_page(response: &Response) -> &'static str {
     assert!([400, 405, 413].contains(&response.status()), "{response:?}");
     page(response);
@@ -90,7 +95,7 @@ fn error_page(response: &Response) -> &'static str {
     "error page"
 }
 
-/// A page that is safe to look at, as text. Its markup is all the library's own.
+/// Returns the text of a page. Checks that its headers are safe and that all markup is from the library.
 fn page(response: &Response) -> &str {
     answer::check_headers(response);
     assert_eq!(response.header("location"), None);
@@ -141,8 +146,8 @@ fn redirect(response: &Response, route: &Route<'_>) -> BTreeMap<String, String> 
     answer_of(location, route)
 }
 
-/// What a redirect says, without what every redirect must say: it leads to the client's own URI, names the issuer and gives
-/// back the state.
+/// Returns the parameters of a redirect. Checks and removes those that every redirect has: the issuer and the state.
+/// The redirect must lead to the redirect URI of the client.
 fn answer_of(location: &str, route: &Route<'_>) -> BTreeMap<String, String> {
     let added = location.strip_prefix(route.target).expect("the redirect URI, character for character");
     let separator = match (route.in_fragment, route.target.find('?')) {
@@ -182,8 +187,8 @@ impl Decidable {
     }
 }
 
-/// Takes a request to the decision of alice, who logs in and chooses her account as often as she is asked to. The answer
-/// instead, if the request allows no page.
+/// Takes a request to the decision of alice, who logs in and chooses her account each time she is asked. Returns the
+/// response as an error if the request allows no page.
 fn until_decided(world: &World, mut pending: PendingAuthorization, alice: &UserSession) -> Result<Decidable, Response> {
     for _ in 0..3 {
         let target = match block_on(pending.interaction(Some(alice))) {
@@ -203,7 +208,7 @@ fn until_decided(world: &World, mut pending: PendingAuthorization, alice: &UserS
     panic!("the request runs in circles: {pending:?}")
 }
 
-/// Seals the request for a session and takes it back. Nobody else can.
+/// Seals the request for a session and opens it again. Checks that another session can't open it.
 fn through_a_form(world: &World, consent: &Consent) -> Consent {
     let token = consent.form_token("the session of alice");
     assert!(token.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>&".contains(&byte)), "fit for a hidden field");
@@ -287,7 +292,7 @@ fn works(world: &World, token: &AccessToken, asked: &Asked<'_>) {
     assert_eq!((access.client_id().as_str(), access.user().expect("a user").as_str()), (asked.client.id, "alice"));
 }
 
-/// A code is good for its client, with everything it was bound to, once.
+/// Redeems a code. Checks that it works once, and only for its client with all bindings.
 fn redeem(world: &World, code: &AuthorizationCode, asked: &Asked<'_>) {
     let (known, wrong) = (CodeVerifier::new(VERIFIER), CodeVerifier::new("w".repeat(43)));
     let secret = asked.client.secrets.first().map(|secret| ClientSecret::new(*secret));

@@ -1,9 +1,9 @@
-//! Client authentication by header and body, at the token endpoint and the revocation endpoint.
+//! Client authentication by header and body, at the token and revocation endpoints.
 //!
-//! A line of the input is an `Authorization` header, unless it starts with
-//! * `=`: what follows is put into a `Basic` header, in base64;
-//! * `&`: an identifier, a tab and a secret, encoded as in a form and put into a `Basic` header;
-//! * `+`: more of the form in the body.
+//! Each line of the input is an `Authorization` header, unless it starts with one of these:
+//! * `=`: the rest is encoded as base64 in a `Basic` header
+//! * `&`: an identifier, a tab and a secret, form-encoded in a `Basic` header
+//! * `+`: a part of the form in the body
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -67,7 +67,7 @@ impl Input {
         )
     }
 
-    /// Whose request it is, if the endpoint reads it at all.
+    /// Returns the client of the request, if the endpoint accepts the request.
     fn client(&self, form: &Form, known: &[&str]) -> Result<&'static Registered, Refused> {
         if form.is_acceptable(known) { credentials::client(&self.headers, form) } else { Err(MALFORMED) }
     }

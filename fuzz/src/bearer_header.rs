@@ -1,8 +1,8 @@
-//! The bearer check of the host's API, of a server that reads headers only and of one that reads form bodies too.
+//! The bearer check, with a server that reads only headers and with one that also reads form bodies.
 //!
-//! A line of the input is an `Authorization` header, unless it starts with `m` (the method), `c` (a `Content-Type` header) or `b`
-//! (more of the body). In all of them `$t` is a token that works, `$x` an expired one, `$k` a revoked one, `$r` a refresh token
-//! and `$c` a code.
+//! Each line of the input is an `Authorization` header, unless it starts with `m` (the method), `c` (a `Content-Type`
+//! header) or `b` (a part of the body). In all lines, `$t` is a live token, `$x` an expired one, `$k` a revoked one,
+//! `$r` a refresh token and `$c` a code.
 
 use grantor::storage::GrantSelector;
 use grantor::testing::{SeededEntropy, TestClock, TestServer};
@@ -25,11 +25,11 @@ struct Tokens {
 }
 
 thread_local! {
-    /// The check changes nothing, so that one world is enough.
+    /// The check changes nothing, so all inputs share one world.
     static TOKENS: Tokens = block_on(Tokens::issue());
 }
 
-/// What the check has to say.
+/// The expected result of the check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
     Works,
@@ -100,7 +100,7 @@ fn server(storage: MemoryStorage, clock: &TestClock, in_body: bool) -> Authoriza
         .policy(policy)
         .entropy(SeededEntropy::new(8))
         .protected_resource(ProtectedResource::new("https://id.example/api"));
-    crate::world::block_on(builder.build()).expect("a server that makes sense")
+    crate::world::block_on(builder.build()).expect("a valid server")
 }
 
 impl Input {
@@ -112,7 +112,7 @@ impl Input {
                 b'm' => input.method = String::from_utf8_lossy(&line[1..]).into_owned(),
                 b'c' => input.types.push(line[1..].to_vec()),
                 b'b' => input.body.extend_from_slice(&line[1..]),
-                // Servers take away the white space around the value of a header (RFC 9110 §5.5).
+                // Servers trim the value of a header (RFC 9110 §5.5).
                 _ => input.headers.push(line.trim_ascii().to_vec()),
             }
         }
@@ -163,13 +163,13 @@ impl Input {
     }
 }
 
-/// RFC 6750 §2.1: the characters of base64 and of base64url and two more, and then any number of `=`.
+/// Returns whether the bytes are a `b64token` (RFC 6750 §2.1).
 fn is_b64token(token: &[u8]) -> bool {
     let end = token.iter().rposition(|byte| *byte != b'=').map_or(0, |at| at + 1);
     end > 0 && token[..end].iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte))
 }
 
-/// Replaces `$` and the name of a token by the token.
+/// Replaces `$` and the name of a token with the token.
 fn spliced(line: &[u8], tokens: &Tokens) -> Vec<u8> {
     let mut whole = Vec::with_capacity(line.len());
     let mut rest = line;
@@ -193,7 +193,7 @@ fn it_is_what_was_issued(reads: Bearer, writes: Bearer) {
     refused(&error, 403, Some("insufficient_scope"));
 }
 
-/// RFC 6750 §3: the answer has one challenge that says what is wrong, or nothing if nothing was tried.
+/// Checks the error response (RFC 6750 §3). It has one challenge, with an error code only if a token was presented.
 fn refused(error: &BearerError, status: u16, code: Option<&str>) {
     let answer = error.to_response();
     assert_eq!((error.status(), answer.status()), (status, status), "{error}");

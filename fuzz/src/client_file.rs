@@ -1,7 +1,7 @@
-//! Clients as they are stored, and as the example server's `--clients` file writes them (RFC 7591 §2).
+//! Clients in the format of the storages, and in the format of the example server's `--clients` file (RFC 7591 §2).
 //!
-//! The input is JSON: one client of the one sort or the other, or a list. Every client that is accepted is registered with a server
-//! and used.
+//! The input is JSON: one client in either format, or a list. Every accepted client is registered with a server and
+//! used.
 
 use grantor::client::{AllowedScope, AuthenticationMethod, ClientParts, ClientType, RedirectUriClass, RegisteredBy};
 use grantor::testing::TestClock;
@@ -50,7 +50,7 @@ pub fn check(data: &[u8]) -> &'static str {
 fn check_metadata(metadata: &ClientMetadata) {
     let [strict, legacy] = [false, true]
         .map(|legacy| metadata.to_client(&Rules { legacy, undotted_schemes: false, default_scope: "user:read" }));
-    assert_eq!(strict.is_ok(), legacy.is_ok(), "the switch changes what a client may do, not whether it makes sense");
+    assert_eq!(strict.is_ok(), legacy.is_ok(), "the switch changes what a client may do, not whether it is valid");
     for client in [strict, legacy].into_iter().flatten() {
         assert_eq!((client.id().as_str(), client.name()), (&*metadata.client_id, metadata.client_name()));
         assert_eq!(client.is_confidential(), metadata.client_secret.is_some());
@@ -77,7 +77,7 @@ fn check_client(client: &Client) {
     block_on(it_can_be_used(client));
 }
 
-/// What the documentation of [`Client`] promises about every one that exists.
+/// Checks the rules for valid clients in the documentation of [`Client`].
 fn it_makes_sense(client: &Client) {
     let parts = client.parts();
     let uses = |grant_type: &str| client.allows_grant_type(grant_type);
@@ -115,7 +115,7 @@ fn it_makes_sense(client: &Client) {
     it_ends(client);
 }
 
-/// Its name, contacts and addresses are what they look like.
+/// Checks that the name, the contacts and the URLs can be displayed safely.
 fn it_can_be_shown(client: &Client) {
     let hidden = |text: &str| {
         text.chars().any(|c| c.is_control() || "\u{200b}\u{200e}\u{202e}\u{2066}\u{feff}\u{ad}".contains(c))
@@ -146,7 +146,7 @@ fn it_can_be_shown(client: &Client) {
     }
 }
 
-/// Its lifetimes are within their ranges, and what they come to is consistent.
+/// Checks that the lifetimes are in their ranges and consistent.
 fn it_ends(client: &Client) {
     let lifetimes = Policy::default().lifetimes(client);
     let seconds = |lifetime: time::Duration| lifetime.whole_seconds();
@@ -158,7 +158,7 @@ fn it_ends(client: &Client) {
     assert!(lifetimes.refresh_grace <= lifetimes.access_token.min(lifetimes.refresh_token_idle));
 }
 
-/// Believes every client and every user.
+/// An authenticator that accepts every client and every user.
 struct Trusting;
 
 #[async_trait::async_trait]
@@ -175,7 +175,7 @@ impl Authenticator for Trusting {
     }
 }
 
-/// Whatever its lifetimes and names are, it gets its codes and tokens, or a refusal for its scope.
+/// Checks that the client gets codes and tokens, or is refused because of its scope.
 async fn it_can_be_used(client: &Client) {
     let storage = MemoryStorage::new();
     storage.register(client.clone()).await.expect("a new client");
@@ -186,7 +186,7 @@ async fn it_can_be_used(client: &Client) {
     let secret = ClientSecret::new("any");
     let is_offered = |scope: &Scope| scope.iter().any(|token| SCOPES.contains(&token));
     let is_listed = matches!(client.allowed_scope(), AllowedScope::Listed(scope) if is_offered(scope));
-    // On its own authority, another list may hold.
+    // Without a user, the list `own_scope` may apply.
     let has_one_list = client.own_scope().is_none() && client.registered_by() == RegisteredBy::Administrator;
     let has_default = client.default_scope().is_some_and(is_offered) && is_listed && has_one_list;
     let id = client.id().as_str();

@@ -1,4 +1,4 @@
-//! Who a request comes from, worked out from RFC 6749 §2.3 and the table of clients.
+//! The expected client of a request, according to RFC 6749 §2.3 and the table of clients.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,13 +6,13 @@ use base64::engine::general_purpose::STANDARD;
 use crate::form::{Form, component};
 use crate::world::{Habit, Registered, registered};
 
-/// How a request is refused: status and error code.
+/// The status and error code of a refused request.
 pub(crate) type Refused = (u16, &'static str);
 
 pub(crate) const MALFORMED: Refused = (400, "invalid_request");
 pub(crate) const UNKNOWN: Refused = (401, "invalid_client");
 
-/// The client of a request with these `Authorization` headers and this form, which was found acceptable.
+/// Returns the client of a request with these `Authorization` headers and this acceptable form.
 pub(crate) fn client(headers: &[Vec<u8>], form: &Form) -> Result<&'static Registered, Refused> {
     let basic = match headers {
         [] => None,
@@ -41,8 +41,8 @@ fn confidential(id: &str, secret: &str, by_header: bool) -> Result<&'static Regi
     if allowed && client.secrets.contains(&secret) { Ok(client) } else { Err(UNKNOWN) }
 }
 
-/// User-id and password of a `Basic` header: base64 in its one canonical form, and both halves encoded as in a form. The password may be
-/// readable only as it stands there, which no client here has.
+/// Returns the user-id and the password of a `Basic` header. The base64 must be canonical, and both halves are
+/// form-encoded. The password is `None` if it is only valid without decoding; no client here has such a password.
 fn basic(header: &[u8]) -> Result<(String, Option<String>), Refused> {
     let space = header.iter().position(|byte| *byte == b' ').unwrap_or(header.len());
     let (scheme, rest) = header.split_at(space);

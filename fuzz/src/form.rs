@@ -1,8 +1,8 @@
-//! Forms, decoded strictly by other means than the library's.
+//! A strict decoder of forms that is independent of the library.
 
 use percent_encoding::percent_decode;
 
-/// Names and values; `None` stands for what can't be decoded.
+/// The names and values of a form. `None` means that a text can't be decoded.
 pub(crate) struct Form {
     pub(crate) pairs: Vec<(Option<String>, Option<String>)>,
 }
@@ -22,19 +22,19 @@ impl Form {
         self.pairs.iter().all(|(name, value)| name.is_some() && value.is_some())
     }
 
-    /// The size of all names and values that can be decoded.
+    /// Returns the total size of the names and values, if their name can be decoded.
     pub(crate) fn size(&self) -> usize {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         self.pairs.iter().filter(|(name, _)| name.is_some()).map(|(name, value)| length(name) + length(value)).sum()
     }
 
-    /// Every value of a parameter.
+    /// Returns all values of a parameter.
     pub(crate) fn values(&self, name: &str) -> Vec<Option<&str>> {
         let own = self.pairs.iter().filter(|(own, _)| own.as_deref() == Some(name));
         own.map(|(_, value)| value.as_deref()).collect()
     }
 
-    /// The value of a parameter that is sent once, well-formed and not empty.
+    /// Returns the value of a parameter that occurs once, is well-formed and is not empty.
     pub(crate) fn one(&self, name: &str) -> Option<&str> {
         match self.values(name)[..] {
             [Some(value)] if !value.is_empty() => Some(value),
@@ -42,7 +42,7 @@ impl Form {
         }
     }
 
-    /// Whether a parameter is neither repeated nor broken; it may be absent.
+    /// Returns whether a parameter is neither repeated nor malformed. It may be absent.
     pub(crate) fn is_readable(&self, name: &str) -> bool {
         matches!(self.values(name)[..], [] | [Some(_)])
     }
@@ -51,13 +51,13 @@ impl Form {
         names.iter().any(|name| !self.values(name).is_empty())
     }
 
-    /// Whether a server that knows these parameters can go on at all.
+    /// Returns whether a server that knows these parameters can process the form.
     pub(crate) fn is_acceptable(&self, known: &[&str]) -> bool {
         self.is_well_formed() && known.iter().all(|name| self.is_readable(name))
     }
 }
 
-/// One half of a pair: every `%` starts an escape of two digits, and the bytes are UTF-8.
+/// Decodes a name or a value. Every `%` must begin an escape of two digits, and the bytes must be UTF-8.
 pub(crate) fn component(bytes: &[u8]) -> Option<String> {
     let is_escape =
         |at: usize| bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
@@ -68,7 +68,7 @@ pub(crate) fn component(bytes: &[u8]) -> Option<String> {
     percent_decode(&spaced).decode_utf8().ok().map(String::from)
 }
 
-/// Whether these `Content-Type` headers, of which there must be one, say that a body is a form.
+/// Returns whether there is exactly one `Content-Type` header, and it declares a form.
 pub(crate) fn is_form(types: &[Vec<u8>]) -> bool {
     let [only] = types else { return false };
     let essence = only.split(|byte| *byte == b';').next().unwrap_or_default();

@@ -14,7 +14,7 @@ pub fn check(data: &[u8]) -> &'static str {
     let members = object(data);
     let read = PublicKey::from_jwk(text);
     assert_eq!(read.is_ok(), members.as_ref().is_some_and(is_good), "{text}");
-    // A private key is never read from a public one, and the reader of private ones does not panic either.
+    // A public key must not be read as a private key, and the reader of private keys must not panic.
     if read.is_ok() {
         assert!(SigningKey::from_jwk(text).is_err(), "{text}");
     } else {
@@ -37,7 +37,8 @@ pub fn check(data: &[u8]) -> &'static str {
     }
 }
 
-/// RFC 7517 §4, RFC 7518 §6.2.1 and §6.3.1, RFC 8037 §2, for the types that are supported.
+/// Returns whether a key is valid according to RFC 7517 §4, RFC 7518 §6.2.1 and §6.3.1, and RFC 8037 §2, for the
+/// supported types.
 fn is_good(jwk: &Map<String, Value>) -> bool {
     let text = |name: &str| match jwk.get(name) {
         None => Some(None),

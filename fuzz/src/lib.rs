@@ -1,8 +1,9 @@
-//! What the fuzz targets check.
+//! The checks of the fuzz targets.
 //!
-//! A target is a function from bytes to the name of what they led to; it panics if the library did anything that it should not.
-//! What should happen is worked out here a second time, from the specifications and the documentation, with other means than the
-//! library's own. `fuzz_targets/` feeds the functions to libFuzzer, and `tests/seeds.rs` feeds them what lies in `seeds/`.
+//! A target is a function from bytes to the name of an outcome. It panics if the library misbehaves. This crate
+//! computes the expected behaviour from the specifications and the documentation, with code that is independent of the
+//! library. `fuzz_targets/` runs the functions with libFuzzer, and `tests/seeds.rs` runs them with the files in
+//! `seeds/`.
 #![forbid(unsafe_code)]
 
 mod answer;
@@ -23,28 +24,28 @@ mod world;
 #[allow(dead_code, reason = "the example server uses all of it")]
 mod clients;
 
-/// What `clients.rs` wants from the example server.
+/// The parts of the example server that `clients.rs` uses.
 mod session {
-    /// Only for clients that are built in, which are not read from a file.
+    /// Used only for built-in clients, which are not read from a file.
     pub(crate) fn random_text() -> String {
         "not random".to_owned()
     }
 }
 
 mod registration {
-    /// The scope of the example's own API for applications.
+    /// The scope of the example server's API for applications.
     pub(crate) const SCOPE: &str = "application";
 }
 
-/// A target, and everything its inputs can lead to.
+/// A target and its possible outcomes.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Target {
-    /// Its name, under `fuzz_targets/`, `seeds/` and `dict/`.
+    /// The name of the target in `fuzz_targets/`, `seeds/` and `dict/`.
     pub name: &'static str,
-    /// The target itself; answers with one of `outcomes`.
+    /// The function, which returns one of `outcomes`.
     pub check: fn(&[u8]) -> &'static str,
-    /// Every one of these must be reached by some seed, or the seeds do not show what the target is for.
+    /// The possible outcomes. The seeds must reach each of them.
     pub outcomes: &'static [&'static str],
 }
 

@@ -1,7 +1,7 @@
-//! Forms and queries: [`grantor::Params`], and how the token endpoint refuses what it can't read.
+//! Forms and queries: [`grantor::Params`], and the errors of the token endpoint for malformed forms.
 //!
-//! The input is the form. It is compared with a strict decoder of this crate, and with `form_urlencoded`, which is lossy, wherever
-//! nothing was lost.
+//! The input is a form. The result is compared with a strict decoder of this crate. If nothing is lost, it is also
+//! compared with the lossy decoder `form_urlencoded`.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -15,10 +15,10 @@ use crate::world::{self, block_on};
 
 pub const OUTCOMES: [&str; 5] = ["empty", "malformed", "repeated", "without grant type", "with grant type"];
 
-/// Names that are asked for whether or not the input has them.
+/// Names to look up, even if the input does not contain them.
 const NAMES: [&str; 8] = ["", "a", "b", "code", "client_id", "grant_type", "\u{e9}", "a b"];
 
-/// Not of a thread: what only that refers to counts as leaked when the fuzzer ends.
+/// A global and not a thread-local, because the fuzzer would report memory that only a thread refers to as leaked.
 static SHORT_NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
 thread_local! {
@@ -38,7 +38,7 @@ pub fn check(data: &[u8]) -> &'static str {
     the_token_endpoint_agrees(data, &form)
 }
 
-/// `Params::get` takes names that live for ever. There are few enough of two bytes.
+/// Returns a static copy of a name, which `Params::get` needs. There are few names of two bytes.
 fn interned(name: &str) -> &'static str {
     let mut names = SHORT_NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = names.get(name) {
@@ -61,7 +61,8 @@ fn compare(params: &Params<'_>, form: &Form, name: &'static str) {
     assert_eq!(params.require(name), required, "{name:?}");
 }
 
-/// What the strict decoder accepts, the lossy one reads the same way; and encoded and decoded again, it is the same still.
+/// Checks that the lossy decoder agrees with the strict one, and that encoding and decoding again gives the same
+/// values.
 fn nothing_is_lost(data: &[u8], form: &Form) {
     let texts =
         form.pairs.iter().map(|(name, value)| (name.clone().unwrap_or_default(), value.clone().unwrap_or_default()));
@@ -80,7 +81,7 @@ fn nothing_is_lost(data: &[u8], form: &Form) {
     }
 }
 
-/// It looks at the encoding and at repetitions before it looks at anything else.
+/// Checks that the token endpoint reports encoding errors and repetitions before all other errors.
 fn the_token_endpoint_agrees(data: &[u8], form: &Form) -> &'static str {
     let answer = SERVER.with(|server| block_on(server.token(&Request::post_form("/token", data))));
     let error = answer::error(&answer);
@@ -93,7 +94,7 @@ fn the_token_endpoint_agrees(data: &[u8], form: &Form) -> &'static str {
     } else if form.one("grant_type").is_none() {
         ("the parameter grant_type is missing", "without grant type")
     } else {
-        // There is no client, so its authentication fails at the latest.
+        // The server has no clients, so client authentication fails at the latest.
         return "with grant type";
     };
     assert_eq!((error.status, &*error.code), (400, "invalid_request"), "{outcome}: {}", error.description);

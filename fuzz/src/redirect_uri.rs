@@ -1,6 +1,6 @@
-//! What may be registered as a redirect URI, and which requests it matches.
+//! The rules for registering redirect URIs, and their comparison with requested ones.
 //!
-//! The first line of the input is a URI to be registered, every further one a URI to be requested.
+//! The first line of the input is a URI to register. Each further line is a requested URI.
 
 use grantor::client::{RedirectUri, RedirectUriClass};
 use url::{Host, Url};
@@ -36,7 +36,7 @@ pub fn check(data: &[u8]) -> &'static str {
     }
 }
 
-/// What holds of everything that can be registered, as another parser sees it.
+/// Checks the rules for registered URIs with another parser.
 pub(crate) fn check_registered(uri: &RedirectUri) {
     let text = uri.as_str();
     let again = serde_json::to_string(uri).and_then(|json| serde_json::from_str::<RedirectUri>(&json));
@@ -73,7 +73,7 @@ pub(crate) fn check_registered(uri: &RedirectUri) {
     }
 }
 
-/// Schemes that lead into the browser or to a file.
+/// Returns whether the scheme leads into the browser or to a file.
 fn is_special(scheme: &str) -> bool {
     ["http", "https", "ws", "wss", "ftp", "file", "data", "blob", "javascript", "vbscript", "about"].contains(&scheme)
 }
@@ -84,7 +84,7 @@ fn has_whole_escapes(text: &str) -> bool {
         .all(|rest| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
 }
 
-/// What was asked for, as another parser sees it, is where the registration leads, but for a port.
+/// Checks with another parser that a matching request leads to the registered place, except for the port.
 fn leads_to_the_same_place(registered: &str, requested: &str) {
     let parts = |text: &str| {
         let url = Url::parse(text).expect("a URL");
@@ -103,7 +103,7 @@ pub(crate) fn has_free_port(class: RedirectUriClass) -> bool {
     matches!(class, RedirectUriClass::Loopback | RedirectUriClass::Localhost)
 }
 
-/// A hierarchical URI, cut up as RFC 3986 §3 says.
+/// The parts of a hierarchical URI (RFC 3986 §3).
 struct Split<'a> {
     scheme: &'a str,
     host: &'a str,
@@ -133,7 +133,8 @@ impl<'a> Split<'a> {
     }
 }
 
-/// RFC 8252 §7.3: on the loopback interface, the port is the app's to choose.
+/// Returns whether two URIs differ only in their port. On the loopback interface, the app chooses the port (RFC 8252
+/// §7.3).
 pub(crate) fn differ_in_port_only(registered: &str, requested: &str) -> bool {
     let (Some(a), Some(b)) = (Split::of(registered), Split::of(requested)) else { return false };
     let is_loopback = ["127.0.0.1", "[::1]", "localhost"].contains(&a.host);
@@ -144,7 +145,7 @@ pub(crate) fn differ_in_port_only(registered: &str, requested: &str) -> bool {
         && requested.len() <= 2_048
 }
 
-/// A plain https URI of the sort that everybody uses; whatever else may be refused, it may not.
+/// Returns whether the text is a plain https URI, which must always be accepted.
 fn is_certainly_fit(text: &str) -> bool {
     let Some(split) = Split::of(text) else { return false };
     let is_label =

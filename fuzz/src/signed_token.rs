@@ -1,8 +1,9 @@
-//! Signed access tokens at the bearer check, and the texts that only look like one.
+//! The bearer check with signed access tokens, and with texts that look like signed tokens.
 //!
-//! The first byte of the input says who signs: `o` the key of the server, `f` a foreign key, `n` nobody, so that the third part is text;
-//! `t` means that the rest is the whole token. Then come lines with the header, the claims and, for `n`, the signature. `$h` and `$p`
-//! stand for the header and claims of a token that works, `$j` for its identifier, `$t` for the token itself, `$k` for the `kid`.
+//! The first byte of the input selects the signer: `o` is the key of the server, `f` a foreign key, and `n` no key, so
+//! that the input contains the signature. With `t`, the rest of the input is the whole token. The next lines are the
+//! header, the claims and, for `n`, the signature. `$h` and `$p` stand for the header and the claims of a live token,
+//! `$j` for its identifier, `$t` for the token, and `$k` for the `kid`.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +29,7 @@ struct World {
 }
 
 thread_local! {
-    /// The check changes nothing, so that one world is enough.
+    /// The check changes nothing, so all inputs share one world.
     static WORLD: World = block_on(World::new());
 }
 
@@ -79,7 +80,7 @@ impl World {
         };
         let works = self.server.bearer(&AccessToken::new(text.clone())).await.is_ok();
         let is_own = signer.is_some_and(|key| std::ptr::eq(key, &raw const *self.own));
-        // Ed25519 signatures are the same each time, so the token that works is the only text with its header and claims.
+        // Ed25519 signatures are deterministic, so the live token is the only text with its header and claims.
         let expected = text == self.token || is_own && self.is_good(&text);
         assert_eq!(works, expected, "{text}");
         match (works, signer) {
@@ -90,7 +91,7 @@ impl World {
         }
     }
 
-    /// Whether a text that the server's key has signed says nothing else than the token.
+    /// Returns whether a text that is signed by the server agrees with the live token.
     fn is_good(&self, text: &str) -> bool {
         let mut parts = text.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap_or_default());
         let (header, claims) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -99,7 +100,7 @@ impl World {
         let typ = text_of("typ").flatten().map(str::to_ascii_lowercase);
         let is_typ = matches!(typ.as_deref(), Some("at+jwt" | "application/at+jwt"));
         let own_id = self.own.public_key().id();
-        // Two names of one algorithm (RFC 9864 §2.2).
+        // The algorithm has two names (RFC 9864 §2.2).
         let is_alg = matches!(text_of("alg").flatten(), Some("EdDSA" | "Ed25519"));
         let fits = is_alg
             && is_typ
@@ -112,7 +113,7 @@ impl World {
             && claims.contains_key("iss")
             && claims.iter().all(|(name, value)| match own.get(name) {
                 Some(own) => own == value,
-                // A newer version may have signed it.
+                // A newer version may add claims.
                 None => RESERVED_MEMBERS.contains(&name.as_str()),
             })
     }
@@ -144,7 +145,7 @@ impl World {
     }
 }
 
-/// An object in which no member occurs twice, at any depth.
+/// Parses a JSON object without repeated members at any depth.
 pub(crate) fn object(json: &[u8]) -> Option<Map<String, Value>> {
     let _: Distinct = serde_json::from_slice(json).ok()?;
     match serde_json::from_slice(json).ok()? {
@@ -153,7 +154,7 @@ pub(crate) fn object(json: &[u8]) -> Option<Map<String, Value>> {
     }
 }
 
-/// Reads any JSON and keeps nothing of it.
+/// Any JSON without repeated members. It keeps no values.
 struct Distinct;
 
 impl<'de> Deserialize<'de> for Distinct {
@@ -200,7 +201,7 @@ impl<'de> Deserialize<'de> for Distinct {
     }
 }
 
-/// Whether a text is JSON at all.
+/// Returns whether a text is JSON.
 pub(crate) fn is_json(json: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(json).is_ok()
 }

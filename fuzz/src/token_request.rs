@@ -1,15 +1,16 @@
-//! The token endpoint, over several requests and with time passing between them.
+//! The token endpoint, with several requests and pauses between them.
 //!
-//! Each line of the input starts with a letter that says what it is:
-//! * `d`: everything in `dangerous()` is switched on; as the first line only
-//! * `w`: so many seconds pass, an hour at the most
-//! * `m`: the method of the next request; `q`: its query; `b`: more of its body; `h`: a header, its name before the colon
-//! * `a`: an identifier, a tab and a secret, encoded as in a form and put into a `Basic` header
-//! * `s`: the request is sent; so is what is left at the end
+//! Each line of the input starts with a letter:
+//! * `d`: enables everything in `dangerous()`; only in the first line
+//! * `w`: waits this number of seconds, at most an hour
+//! * `m`: the method of the next request; `q`: its query; `b`: a part of its body; `h`: a header with its name and a
+//!   colon
+//! * `a`: an identifier, a tab and a secret, form-encoded in a `Basic` header
+//! * `s`: sends the request (an unsent request at the end of the input is sent, too)
 //!
-//! In all of them `$c0` to `$c3` are codes, `$r0`, `$r1`, .. refresh tokens in the order in which they were issued (`$r0`
-//! for `$c3`, before the input begins), `$t0`, `$t1`, .. access tokens likewise, `$s0`, `$s1`, .. the secrets of the clients in
-//! `world::CLIENTS`, `$v` the verifier and `$p` the password.
+//! In all lines, `$c0` to `$c3` are codes. `$r0`, `$r1`, .. are refresh tokens and `$t0`, `$t1`, .. access tokens, in
+//! the order in which they were issued. (`$r0` and `$t0` were issued for `$c3` before the input begins.) `$s0`, `$s1`,
+//! .. are the secrets of the clients in `world::CLIENTS`, `$v` is the verifier, and `$p` is the password.
 
 mod model;
 
@@ -37,7 +38,7 @@ pub const OUTCOMES: [&str; 10] = [
     "password",
 ];
 
-/// A request as it is put together, and as the model reads it.
+/// A request that is being built, which the model also reads.
 #[derive(Default)]
 struct Draft {
     method: Option<String>,
@@ -76,7 +77,7 @@ fn play<'a>(world: &World, mut model: Model, lines: impl Iterator<Item = &'a [u8
     outcome
 }
 
-/// Replaces `$` and the name of a value by the value.
+/// Replaces `$` and the name of a value with the value.
 fn spliced(line: &[u8], model: &Model) -> Vec<u8> {
     let mut whole = Vec::with_capacity(line.len());
     let mut rest = line;
@@ -137,7 +138,7 @@ impl Draft {
         own.map(|(_, value)| value.clone()).collect()
     }
 
-    /// Without a `Content-Type` of its own it says that it is a form.
+    /// Sends the request. If it has no `Content-Type`, it gets that of a form.
     fn send(mut self, world: &World, model: &mut Model) -> &'static str {
         if self.values("content-type").is_empty() {
             self.headers.push(("Content-Type".to_owned(), b"application/x-www-form-urlencoded".to_vec()));
@@ -156,7 +157,7 @@ impl Draft {
         judge(model, &verdict, &response)
     }
 
-    /// Whether the input put a secret where no secret can be expected.
+    /// Returns whether the method or a name contains a secret, where the library does not expect one.
     fn method_or_names_have(&self, secret: &str) -> bool {
         self.method.as_ref().is_some_and(|method| method.contains(secret))
             || self.headers.iter().any(|(name, _)| name.contains(secret))
@@ -192,8 +193,8 @@ fn judge(model: &mut Model, verdict: &Verdict, response: &Response) -> &'static 
     }
 }
 
-/// Whatever was presented, the answer does not repeat it. A refresh that is answered again does give out tokens that the client
-/// may have sent along in some other place.
+/// Checks that the response does not contain a secret of the request. A repeated refresh is an exception: it may return
+/// tokens that the client has also sent.
 fn no_secret_comes_back(response: &Response, draft: &Draft, model: &Model) {
     let contains = |hay: &[u8], needle: &str| hay.windows(needle.len()).any(|window| window == needle.as_bytes());
     for secret in model.secrets().filter(|secret| contains(response.body(), secret)) {
@@ -211,14 +212,14 @@ fn no_secret_comes_back(response: &Response, draft: &Draft, model: &Model) {
     }
 }
 
-/// The observer learns what happened, but no secret.
+/// Checks that events contain no secret.
 fn nothing_was_told(events: &[RecordedEvent], model: &Model) {
     for event in events {
         assert!(!model.secrets().any(|secret| event.text.contains(secret)), "{}", event.name);
     }
 }
 
-/// What a bearer check says about an access token: whose it is, if it works.
+/// Returns the client of a live access token, according to the bearer check.
 fn owner_of(world: &World, token: &str) -> Option<String> {
     let access =
         block_on(world.server.bearer_request(&BearerRequest::of(&AccessToken::new(token)))).ok()?.require("user:read");

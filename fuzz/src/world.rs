@@ -1,4 +1,4 @@
-//! The servers and clients that the targets ask, and what is known about them.
+//! The servers and clients for the targets, and the facts about them.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -14,10 +14,10 @@ use time::Duration;
 
 pub(crate) const ISSUER: &str = TEST_ISSUER;
 
-/// All that the servers offer.
+/// All scopes of the servers.
 pub(crate) const SCOPES: [&str; 3] = ["user:read", "user:write", "offline_access"];
 
-/// Every parameter that the token endpoint knows without the password grant.
+/// The parameters that the token endpoint knows without the password grant.
 pub(crate) const TOKEN_PARAMETERS: [&str; 10] = [
     "grant_type",
     "scope",
@@ -31,12 +31,12 @@ pub(crate) const TOKEN_PARAMETERS: [&str; 10] = [
     "refresh_token",
 ];
 
-/// The verifier of every challenge that the targets themselves make.
+/// The verifier for all challenges that the targets make.
 pub(crate) const VERIFIER: &str = "the-verifier-of-every-challenge-in-these-targets";
 
 pub(crate) const USER: (&str, &str) = ("alice", "a password that nobody else has");
 
-/// A registered client in the words of the specifications.
+/// A registered client in the terms of the specifications.
 pub(crate) struct Registered {
     pub(crate) id: &'static str,
     pub(crate) client_type: ClientType,
@@ -48,14 +48,14 @@ pub(crate) struct Registered {
     pub(crate) habits: &'static [Habit],
 }
 
-/// What is not usual about a client.
+/// An unusual property of a client.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Habit {
-    /// Every legacy habit.
+    /// It may use all legacy features.
     Legacy,
-    /// Nobody has looked at its registration.
+    /// It registered itself, without an administrator.
     SelfService,
-    /// Authenticates in the body only.
+    /// It authenticates only in the body.
     PostOnly,
     /// Its credential has expired.
     Expired,
@@ -74,7 +74,7 @@ impl Registered {
         self.client_type == ClientType::Confidential
     }
 
-    /// What it gets if it asks for `requested`, sorted; `None` if that is refused.
+    /// Returns the scope for a request of `requested`, sorted, or `None` if the request is refused.
     pub(crate) fn grantable(&self, requested: Option<&str>) -> Option<Vec<String>> {
         let tokens = requested.or(self.default_scope)?.split(' ').filter(|token| !token.is_empty());
         let mut tokens: Vec<&str> = tokens.collect();
@@ -109,7 +109,7 @@ impl Registered {
             let past = time::OffsetDateTime::UNIX_EPOCH + Duration::DAY;
             parts.credentials = parts.credentials.into_iter().map(|credential| credential.expiring(past)).collect();
         }
-        Client::from_parts(parts).expect("a client that makes sense")
+        Client::from_parts(parts).expect("a valid client")
     }
 }
 
@@ -205,14 +205,14 @@ pub(crate) fn registered(id: &str) -> Option<&'static Registered> {
     CLIENTS.iter().find(|client| client.id == id)
 }
 
-/// A server with all the clients, and what it works with.
+/// A server with all clients, and its parts.
 pub(crate) struct World {
     pub(crate) server: AuthorizationServer,
     pub(crate) clock: TestClock,
     pub(crate) events: RecordingObserver,
 }
 
-/// The policies that a target chooses from.
+/// The policies from which a target chooses.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Switches {
     pub(crate) dangers: bool,
@@ -220,8 +220,8 @@ pub(crate) struct Switches {
 }
 
 impl World {
-    /// Lends out a world. It is used for some inputs one after another, because it takes longer to make one than to ask it; a check
-    /// must not depend on what other inputs have left in it.
+    /// Lends out a world. Several inputs use the same world, because making one takes longer than a check. So a check must
+    /// not depend on the state that other inputs have left.
     pub(crate) fn lend<T>(switches: Switches, check: impl FnOnce(&Self) -> T) -> T {
         thread_local! {
             static WORLDS: RefCell<[Option<(World, u32)>; 4]> = const { RefCell::new([const { None }; 4]) };
@@ -241,7 +241,7 @@ impl World {
         }
         let (clock, events) = (TestClock::default(), RecordingObserver::default());
         let server = builder(storage, &clock).policy(policy(switches)).observer(events.clone());
-        let server = block_on(server.server_key(&[7; 32], &[]).build()).expect("a server that makes sense");
+        let server = block_on(server.server_key(&[7; 32], &[]).build()).expect("a valid server");
         Self { server, clock, events }
     }
 }
@@ -263,7 +263,7 @@ pub(crate) fn policy(switches: Switches) -> Policy {
     policy
 }
 
-/// A builder with the scopes, the user, and randomness that repeats.
+/// Returns a builder with the scopes, the user, and reproducible randomness.
 pub(crate) fn builder(storage: MemoryStorage, clock: &TestClock) -> Builder {
     let users = TestUsers::default();
     users.add(USER.0, USER.1);
@@ -275,12 +275,12 @@ pub(crate) fn builder(storage: MemoryStorage, clock: &TestClock) -> Builder {
     SCOPES.into_iter().fold(builder, |builder, scope| builder.scope(scope, "Something that a user understands"))
 }
 
-/// A server without clients.
+/// Returns a server without clients.
 pub(crate) fn empty() -> AuthorizationServer {
-    block_on(builder(MemoryStorage::new(), &TestClock::default()).build()).expect("a server that makes sense")
+    block_on(builder(MemoryStorage::new(), &TestClock::default()).build()).expect("a valid server")
 }
 
-/// The clients, put together once.
+/// The clients, built once.
 fn thread_clients() -> Vec<Client> {
     thread_local! {
         static CLIENTS_OF_THREAD: Vec<Client> = CLIENTS.iter().map(Registered::client).collect();
@@ -288,10 +288,10 @@ fn thread_clients() -> Vec<Client> {
     CLIENTS_OF_THREAD.with(Clone::clone)
 }
 
-/// Runs a future that has nothing to wait for: the core needs no runtime, and the memory storage never waits.
+/// Runs a future that is never pending: the library needs no runtime, and memory storage never waits.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
-        Poll::Pending => panic!("something waits although there is nothing to wait for"),
+        Poll::Pending => panic!("a future is pending, although nothing can wait"),
     }
 }

@@ -1,4 +1,4 @@
-//! The targets over everything in `seeds/`, with any compiler and without libFuzzer.
+//! Runs the targets with all files in `seeds/`, with any compiler and without libFuzzer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,14 +1,14 @@
--- Names in braces are replaced by quoted names with the configured prefix.
--- Once this file is released it never changes: what is to be different then goes into a new one.
+-- Names in braces stand for quoted names with the configured prefix.
+-- After its release this file never changes. Later changes go into new files.
 -- Times are whole microseconds since 1970-01-01 00:00 UTC.
 
 CREATE TABLE {clients} (
     id           TEXT PRIMARY KEY NOT NULL,
-    -- The registration as JSON; of a secret, only its digest.
+    -- The registration as JSON. Secrets are stored as digests only.
     registration TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One row for each act of authorization. It alone says whether the tokens below it live.
+-- One row for each authorization. Only this row says whether its tokens are live.
 CREATE TABLE {grants} (
     id           BLOB PRIMARY KEY NOT NULL CHECK (length(id) = 16),
     client_id    TEXT NOT NULL,
@@ -21,15 +21,15 @@ CREATE TABLE {grants} (
     revoked_at   INTEGER,
     host_data    TEXT,
     details      TEXT NOT NULL,
-    -- The grant that this one was derived from. No foreign key: it may be purged first.
+    -- The grant from which this one was derived. It has no foreign key, because the parent may be purged first.
     parent_grant BLOB CHECK (length(parent_grant) = 16),
-    -- A keyed digest of the session that this grant ends with.
+    -- A keyed digest of the session with which this grant ends.
     session      BLOB CHECK (length(session) = 32),
-    -- When its last one-time key expires: the row stays until then even if the grant has ended.
+    -- When its last one-time key expires. The row stays until then, even if the grant has ended.
     kept_until   INTEGER,
-    -- Whether a purge has begun with it. If so, revoked_at is when it ended, and says nothing about its children.
+    -- Whether a purge has removed a part of it. Then revoked_at is when it ended, and does not affect children.
     is_closed    INTEGER NOT NULL DEFAULT 0,
-    -- When it can be purged.
+    -- When the grant can be purged.
     purge_at     INTEGER NOT NULL GENERATED ALWAYS AS (max(
                      min(expires_at, ifnull(revoked_at, expires_at)),
                      ifnull(kept_until, min(expires_at, ifnull(revoked_at, expires_at))))) VIRTUAL
@@ -41,22 +41,22 @@ CREATE INDEX {prefix:grants_by_parent} ON {grants} (parent_grant) WHERE parent_g
 CREATE INDEX {prefix:grants_to_purge} ON {grants} (purge_at);
 
 CREATE TABLE {tokens} (
-    -- SHA-256 of the token, which itself is nowhere.
+    -- SHA-256 of the token. The token itself is not stored.
     hash       BLOB PRIMARY KEY NOT NULL CHECK (length(hash) = 32),
-    -- A word such as access_token. A newer version may use others.
+    -- The kind of the token, such as access_token. Newer versions may add kinds.
     kind       TEXT NOT NULL,
     grant_id   BLOB NOT NULL REFERENCES {grants},
     scope      TEXT NOT NULL,
     issued_at  INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
-    -- The token that was spent for this one.
+    -- The token that was redeemed for this one.
     parent     BLOB,
-    -- When and by which attempt it was spent; both or neither.
+    -- When it was spent, and by which attempt. Both or neither are set.
     spent_at   INTEGER,
     spent_by   BLOB,
-    -- Present only while a retry may be answered; see the manual on the grace window.
+    -- Present while a refresh may be repeated, or while no successor of a code is used. See the manual: grace window.
     seed       BLOB,
-    -- When the seed is due to be erased.
+    -- When a purge erases the seed.
     seed_until INTEGER,
     revoked_at INTEGER,
     details    TEXT NOT NULL,
@@ -67,11 +67,11 @@ CREATE INDEX {prefix:tokens_by_grant} ON {tokens} (grant_id);
 CREATE INDEX {prefix:tokens_to_expire} ON {tokens} (expires_at) WHERE kind = 'access_token' AND spent_at IS NULL;
 CREATE INDEX {prefix:tokens_with_seed} ON {tokens} (seed_until) WHERE seed IS NOT NULL;
 
--- What lives for minutes. The library alone knows what a value means.
+-- Short-lived entries. Only the library interprets their values.
 CREATE TABLE {ephemeral} (
-    -- Changes with each write, and AUTOINCREMENT never gives a number twice.
+    -- Each write changes it. AUTOINCREMENT never uses a number twice.
     version    INTEGER PRIMARY KEY AUTOINCREMENT,
-    -- A digest over issuer, namespace and name.
+    -- A digest of the issuer, the namespace and the name.
     key        BLOB NOT NULL UNIQUE CHECK (length(key) = 32),
     namespace  TEXT NOT NULL,
     value      BLOB NOT NULL,
@@ -80,13 +80,13 @@ CREATE TABLE {ephemeral} (
 CREATE INDEX {prefix:ephemeral_by_namespace} ON {ephemeral} (namespace, expires_at, key);
 CREATE INDEX {prefix:ephemeral_to_expire} ON {ephemeral} (expires_at);
 
--- The issuer that the storage belongs to: one row at most.
+-- The issuer that owns the storage: at most one row.
 CREATE TABLE {issuer} (
     id     INTEGER PRIMARY KEY CHECK (id = 1),
     issuer TEXT NOT NULL
 ) STRICT;
 
--- The keys that the server signs with, private halves encrypted: one row at most.
+-- The signing keys of the server, with encrypted private keys: at most one row.
 CREATE TABLE {signing_keys} (
     id      INTEGER PRIMARY KEY CHECK (id = 1),
     version INTEGER NOT NULL,

