@@ -241,9 +241,9 @@ pub enum EventKind<'a> {
         /// The failure.
         error: &'a Error,
     },
-    /// The keys that the server signs with could not be read (feature `jwt`). `RotatingKeys` tells each time that it has tried, at most
-    /// once a second while it goes on with the keys that it knows. A request that fails for it has an event of its own, too, but for
-    /// `/jwks`. It has no peer.
+    /// The signing keys of the server could not be read (feature `jwt`). `RotatingKeys` sends this event for each
+    /// failed attempt, at most once a second while it continues with the keys that it has. A request that fails because
+    /// of it sends another event, except at `/jwks`. The event has no peer.
     #[non_exhaustive]
     KeysUnavailable {
         /// The failure.

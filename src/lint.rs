@@ -1,7 +1,7 @@
 //! Findings about a server and its clients: [`AuthorizationServer::lint`](crate::AuthorizationServer::lint) and
 //! [`AuthorizationServer::lint_clients`](crate::AuthorizationServer::lint_clients).
 //!
-//! A finding is no error: the server works as it was built. Show the findings to the operator when the server starts.
+//! A finding is not an error. Show the findings to the operator when the server starts.
 //! ```
 //! use grantor::{AuthorizationServer, Client, ClientRegistry, MemoryStorage};
 //!
@@ -38,14 +38,14 @@ use crate::record::GrantType;
 use crate::scope::Scope;
 use crate::server_context::ServerContext;
 
-/// A finding about a server. It prints as a sentence for its operator.
+/// A finding about a server. Its `Display` text is a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Lint {
-    /// The keys of the server are random, and differ in each process.
+    /// The server has no server key, so each process uses random keys.
     #[error(
-        "the server key is missing: consent forms and logins under way break at a restart, and between several nodes; give \
-         server_key the same secret on every node"
+        "the server key is missing, so consent forms and logins in progress fail after a restart and between nodes: set \
+         server_key to the same secret on every node"
     )]
     NoServerKey,
     /// A switch of [`Dangerous`] is on. The value is the name of its field.
@@ -53,60 +53,65 @@ pub enum Lint {
     DangerousSwitch(&'static str),
 }
 
-/// A finding about a client: something that it is registered for and can't use, or a probable mistake. It prints as a sentence for the operator of the
-/// server, without the identifier of the client.
+/// A finding about a client: a part of its registration that the server does not support, or a probable mistake. Its
+/// `Display` text is a sentence for the operator, without the identifier of the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientLint {
-    /// Scopes of its registration that the server does not offer.
+    /// The client is registered for scopes that the server does not offer.
     #[error("the scope {:?} is not offered by the server: declare it, or remove it from the client", .0.as_str())]
     ScopeNotOffered(Scope),
-    /// It has a grant type with a user, but nothing that a user could consent to.
-    #[error("users can consent to no scope for the client: give it a scope that the server offers")]
+    /// The client has a grant type with a user, but no scope that a user could consent to.
+    #[error("users can't consent to any scope for the client: give the client a scope that the server offers")]
     NoScopeForUsers,
-    /// It has the client credentials grant, but no scope on its own authority.
-    #[error("the client has no scope on its own authority: give it an own_scope that the server offers")]
+    /// The client has the client credentials grant, but can get no scope without a user.
+    #[error("the client can't get any scope without a user: give the client an own_scope that the server offers")]
     NoOwnScope,
-    /// A grant type that the server does not serve, or whose endpoint it does not have. For the implicit grant this means that the
-    /// response type `token` is off.
-    #[error("the grant type {0} is not served by the server: switch it on, or remove it from the client")]
+    /// The client has a grant type that the server does not support, or whose endpoint the server does not have. For
+    /// the implicit grant this means that the response type `token` is off.
+    #[error("the grant type {0} is not supported by the server: turn it on, or remove it from the client")]
     GrantTypeNotServed(GrantType),
-    /// It has the refresh token grant, but the policy issues a refresh token only with a scope that the client can't have.
-    #[error("the client can have no refresh token without the scope offline_access: add it to the scope of the client")]
+    /// The client has the refresh token grant, but the policy issues a refresh token only with a scope that the client
+    /// can't have.
+    #[error("the client can't get a refresh token without the scope offline_access: add it to the scope of the client")]
     RefreshTokenNeverIssued,
-    /// A redirect URI of a class that the policy does not allow.
+    /// The client has a redirect URI of a class that the policy does not allow.
     #[error("the redirect URI {0} is not allowed by the policy: allow its class, or replace the URI")]
     RedirectUriNotAllowed(RedirectUri),
-    /// A switch of [`LegacyHabits`](crate::client::LegacyHabits) is on, but the policy does not allow it. The value is the name of
-    /// its field.
+    /// A switch of [`LegacyHabits`](crate::client::LegacyHabits) is on, but the policy does not allow it. The value is
+    /// the name of its field.
     #[error("the switch {0} of the client is not allowed by the policy: allow it, or turn it off")]
     SwitchNotAllowed(&'static str),
-    /// All its credentials have expired.
+    /// All credentials of the client have expired.
     #[error("the credentials of the client have all expired: rotate them, or remove the client")]
     CredentialsExpired,
-    /// It is a resource server, but the server has no introspection endpoint.
+    /// The client is a resource server, but the server has no introspection endpoint.
     #[error(
-        "the client is a resource server, but there is no introspection endpoint: set its URL, or remove the switch"
+        "the client is a resource server, but the server has no introspection endpoint: set its URL, or turn off \
+         resource_server"
     )]
     IntrospectionNotServed,
-    /// No key of the server has the algorithm of the client's
+    /// The server has no key for the client's
     /// [`introspection_signed_response_alg`](crate::client::Client::introspection_signed_response_alg).
     #[cfg(feature = "jwt")]
     #[error(
-        "the introspection_signed_response_alg {0} of the client is not one of the server's keys: add a key, or change the member"
+        "the introspection_signed_response_alg {0} of the client has no key on the server: add a key, or change the member"
     )]
     IntrospectionAlgorithmNotServed(crate::jose::Algorithm),
-    /// A [critical member](crate::client::ClientParts::unenforced_member) that this version does not enforce.
-    #[error("the member {0:?} of the client is not enforced by this version, so it gets no tokens: upgrade this node")]
+    /// The client has a [critical member](crate::client::ClientParts::unenforced_member) that this version does not
+    /// enforce.
+    #[error(
+        "the member {0:?} of the client is not enforced by this version, so the client gets no tokens: upgrade this node"
+    )]
     MemberNotEnforced(Box<str>),
-    /// Something in the registration that is valid, but probably a mistake, see [`Client::warnings`].
+    /// The registration has a probable mistake, see [`Client::warnings`].
     #[error("{0}")]
     Warning(ClientWarning),
 }
 
 /// The grant types and endpoints of a server.
 pub(crate) struct Served<'a> {
-    /// Those of the token endpoint.
+    /// The grant types of the token endpoint.
     pub(crate) grant_types: Vec<&'a GrantType>,
     pub(crate) authorization: bool,
     pub(crate) introspection: bool,
@@ -121,7 +126,7 @@ impl Served<'_> {
     }
 }
 
-/// The findings about a server. Without an authorization endpoint, nothing is sealed under its key.
+/// Returns the findings about a server. Without an authorization endpoint, the server key is not needed.
 pub(crate) fn of_server(server: &ServerContext, has_server_key: bool, endpoints: &Served<'_>) -> Vec<Lint> {
     let no_key = (!has_server_key && endpoints.authorization).then_some(Lint::NoServerKey);
     let switches = switches(*server.policy.allowed_dangers());
@@ -148,7 +153,7 @@ fn switches(dangers: Dangerous) -> [(&'static str, bool); 6] {
     ]
 }
 
-/// The findings about a client.
+/// Returns the findings about a client.
 pub(crate) fn of_client(
     server: &ServerContext,
     endpoints: &Served<'_>,
@@ -186,7 +191,7 @@ pub(crate) fn of_client(
     found
 }
 
-/// The algorithm of the client's introspection responses, if no key of the server signs with it.
+/// Returns the algorithm of the client's introspection responses if the server has no key for it.
 #[cfg(feature = "jwt")]
 fn unserved_algorithm(server: &ServerContext, client: &Client) -> Option<crate::jose::Algorithm> {
     let offered = server.signing_keys.as_ref().map_or(&[][..], |keys| keys.algorithms());

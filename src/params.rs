@@ -1,7 +1,7 @@
-//! Request parameters: decoded once, strictly, and the same way at every endpoint.
+//! Request parameters. They are decoded strictly, once, and in the same way at every endpoint.
 //!
-//! The decoder is our own because the usual ones are lossy: they turn a broken escape or an invalid byte into some
-//! other text, and what was compared is then not what was sent.
+//! The usual decoders are lossy: they replace a broken escape or an invalid byte by other text. The server would then
+//! compare a text that the client did not send. So this module has a strict decoder.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,20 +16,20 @@ const MAY_REPEAT: [&str; 2] = ["resource", "audience"];
 /// The parameters of one request, from a query or a form body (RFC 6749 Appendix B).
 #[derive(Default)]
 pub struct Params<'a> {
-    /// A value of `None` had a broken escape or was not UTF-8.
+    /// The names and values. A value is `None` if it has a broken escape or is not UTF-8.
     pairs: Vec<(Cow<'a, str>, Decoded<'a>)>,
-    /// Some parameter's very name could not be decoded.
+    /// Whether the name of a parameter could not be decoded.
     broken_name: bool,
 }
 
 impl<'a> Params<'a> {
-    /// Has room for as many parameters as most requests have. Without it, an authorization takes 3 % more instructions.
+    /// Allocates room for the parameters of most requests. Without it, an authorization takes 3 % more instructions.
     pub(crate) fn with_room() -> Self {
         Self { pairs: Vec::with_capacity(8), broken_name: false }
     }
 
-    /// Decodes `name=value&..`. Nothing is refused here: what is wrong comes up when the parameters are read, so that
-    /// an endpoint can decide in which order it looks at them.
+    /// Decodes `name=value&..`. It never fails: an error is reported when the parameter is read, so that an endpoint
+    /// controls the order of its checks.
     #[must_use]
     pub fn decode(form: &'a [u8]) -> Self {
         let mut params = Self::with_room();
@@ -37,7 +37,7 @@ impl<'a> Params<'a> {
         params
     }
 
-    /// Adds the parameters of a second source; what stands in both counts as repeated.
+    /// Adds the parameters of a second source. A parameter in both sources counts as repeated.
     pub(crate) fn decode_more(&mut self, form: &'a [u8]) {
         for (name, value) in decode_form(form) {
             match name {
@@ -47,12 +47,12 @@ impl<'a> Params<'a> {
         }
     }
 
-    /// Adds one parameter whose name and value need no decoding.
+    /// Adds a parameter whose name and value need no decoding.
     pub(crate) fn push(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) {
         self.pairs.push((Cow::Borrowed(name), Some(value.into())));
     }
 
-    /// The value of a parameter; an empty one counts as not sent (RFC 6749 §3.1, §3.2).
+    /// Returns the value of a parameter. An empty value counts as missing (RFC 6749 §3.1, §3.2).
     ///
     /// # Errors
     /// The parameter is repeated, or its value cannot be decoded.
@@ -66,7 +66,7 @@ impl<'a> Params<'a> {
         }
     }
 
-    /// Returns every value of a parameter that may occur more than once, in order; empty ones count as not sent.
+    /// Returns all values of a parameter that may occur more than once, in their order. Empty values are left out.
     ///
     /// # Errors
     /// A value cannot be decoded.
@@ -76,16 +76,16 @@ impl<'a> Params<'a> {
         values.ok_or(Refusal::MalformedEncoding)
     }
 
-    /// The value of a required parameter.
+    /// Returns the value of a required parameter.
     ///
     /// # Errors
-    /// As [`get`](Self::get), and if it is missing or empty.
+    /// The same as for [`get`](Self::get), and if the parameter is missing or empty.
     pub fn require(&self, name: &'static str) -> Result<&str, Refusal> {
         self.get(name)?.ok_or(Refusal::MissingParameter(name))
     }
 
-    /// Refuses parameters that cannot be decoded, and repetitions of the known ones. Unknown ones may repeat, as may those of
-    /// [`MAY_REPEAT`].
+    /// Refuses parameters that cannot be decoded, and known parameters that repeat. Unknown parameters and those of
+    /// [`MAY_REPEAT`] may repeat.
     pub(crate) fn check(&self, known: &[&'static str]) -> Result<(), Refusal> {
         if self.broken_name || self.pairs.iter().any(|(_, value)| value.is_none()) {
             return Err(Refusal::MalformedEncoding);
@@ -95,41 +95,41 @@ impl<'a> Params<'a> {
         repeated.map_or(Ok(()), |name| Err(Refusal::RepeatedParameter(name)))
     }
 
-    /// The known parameters that can be decoded and are not empty, in the order of the request.
+    /// Returns the known parameters that can be decoded and are not empty, in the order of the request.
     pub(crate) fn known<'p>(&'p self, known: &'p [&'static str]) -> impl Iterator<Item = (&'static str, &'p str)> {
         let sent = self.pairs.iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
         let sent = sent.filter(|(_, value)| !value.is_empty());
         sent.filter_map(|(name, value)| Some((*known.iter().find(|known| *known == name)?, value)))
     }
 
-    /// The size of all names and values together, in bytes after decoding. What cannot be decoded counts nothing.
+    /// Returns the total size of all names and values in bytes after decoding. Undecodable values count as zero.
     pub(crate) fn size(&self) -> usize {
         let size = |value: &Decoded<'_>| value.as_ref().map_or(0, |value| value.len());
         self.pairs.iter().map(|(name, value)| name.len() + size(value)).sum()
     }
 
-    /// The first of the known parameters that is there, empty, repeated or broken as it may be.
+    /// Returns the first known parameter that is present, even if it is empty, repeated or undecodable.
     pub(crate) fn first_known(&self, known: &[&'static str]) -> Option<&'static str> {
         known.iter().copied().find(|name| self.pairs.iter().any(|(own, _)| own == name))
     }
 }
 
 impl fmt::Debug for Params<'_> {
-    /// Neither values nor names: in a form that was put together wrongly, a part of a password can end up as a name.
+    /// Leaves out values and names: in a form that was encoded incorrectly, a part of a password can become a name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Params([{} redacted])", self.pairs.len())
     }
 }
 
-/// Whether a text can be the name of a parameter (RFC 6749 §8.2).
+/// Returns whether a text can be the name of a parameter (RFC 6749 §8.2).
 pub(crate) fn is_parameter_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
 }
 
-/// A text, unless it had a broken escape or was not UTF-8.
+/// A decoded text, or `None` if it has a broken escape or is not UTF-8.
 type Decoded<'a> = Option<Cow<'a, str>>;
 
-/// The names and values of a form or query, in order. Empty pairs are left out.
+/// Returns the names and values of a form or query in their order. Empty pairs are left out.
 pub(crate) fn decode_form(form: &[u8]) -> impl Iterator<Item = (Decoded<'_>, Decoded<'_>)> {
     form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
@@ -140,8 +140,8 @@ pub(crate) fn decode_form(form: &[u8]) -> impl Iterator<Item = (Decoded<'_>, Dec
     })
 }
 
-/// Escapes a value for a query or a fragment. A space is `%20`, which every reader takes for one: `+` stands for a space in forms alone,
-/// and readers of URIs leave it as it is.
+/// Escapes a value for a query or a fragment. A space becomes `%20`, which every decoder accepts; `+` means a space in
+/// forms only.
 pub(crate) fn encode_component(value: &str) -> impl Iterator<Item = &str> {
     byte_serialize(value.as_bytes()).map(|part| match part {
         "+" => "%20",
@@ -149,7 +149,8 @@ pub(crate) fn encode_component(value: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Undoes the `application/x-www-form-urlencoded` escapes; `None` if one is broken or the result is not UTF-8.
+/// Decodes the escapes of `application/x-www-form-urlencoded`. Returns `None` if one is broken or the result is not
+/// UTF-8.
 pub(crate) fn decode_component(bytes: &[u8]) -> Decoded<'_> {
     if bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return decode_escapes(bytes);

@@ -11,20 +11,20 @@ use subtle::ConstantTimeEq;
 use crate::error::Refusal;
 use crate::secret::CodeVerifier;
 
-/// The method that made a challenge from its verifier (RFC 7636 §4.2).
+/// The method that derives a challenge from its verifier (RFC 7636 §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ChallengeMethod {
     /// The base64url-encoded SHA-256 of the verifier.
     S256,
-    /// The verifier itself; a legacy habit that must be switched on (see [`Dangerous`](crate::policy::Dangerous)).
+    /// The verifier itself. It is a legacy habit that must be allowed (see [`Dangerous`](crate::policy::Dangerous)).
     #[serde(rename = "plain")]
     Plain,
 }
 
-/// A code challenge as it was given at the authorization endpoint, together with its method.
+/// A code challenge from the authorization endpoint, with its method.
 ///
-/// The method is a part of the record: at the token endpoint nothing that the client sends can change it.
+/// The method is stored with the challenge, so a client can't change it at the token endpoint.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "ChallengeRecord")]
 pub struct CodeChallenge {
@@ -32,7 +32,7 @@ pub struct CodeChallenge {
     value: Arc<str>,
 }
 
-/// The form in which it travels and is stored, before it is checked.
+/// The stored form of a challenge, before it is checked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChallengeRecord {
@@ -43,16 +43,17 @@ struct ChallengeRecord {
 impl TryFrom<ChallengeRecord> for CodeChallenge {
     type Error = &'static str;
     fn try_from(ChallengeRecord { method, value }: ChallengeRecord) -> Result<Self, Self::Error> {
-        Self::new(method, &value).ok_or("a code challenge does not fit its method")
+        Self::new(method, &value).ok_or("the code challenge does not fit its method")
     }
 }
 
 impl CodeChallenge {
-    /// Reads the parameters `code_challenge` and `code_challenge_method` (RFC 7636 §4.3); `None` without either.
+    /// Reads the parameters `code_challenge` and `code_challenge_method` (RFC 7636 §4.3). Returns `None` if both are
+    /// missing.
     ///
     /// # Errors
-    /// A method without a challenge, an unknown method, a challenge that does not fit its method, and `plain`
-    /// (also when it is meant by leaving out the method) unless `plain_allowed`.
+    /// A method without a challenge, an unknown method, or a challenge that does not fit its method. Unless
+    /// `plain_allowed`, also `plain` and a missing method, which means `plain`.
     pub(crate) fn read(
         value: Option<&str>,
         method: Option<&str>,
@@ -82,31 +83,31 @@ impl CodeChallenge {
         fits.then(|| Self { method, value: value.into() })
     }
 
-    /// The challenge of a verifier by `S256`, as a client computes it.
+    /// Computes the `S256` challenge of a verifier, as a client does.
     #[must_use]
     pub fn s256(verifier: &CodeVerifier) -> Self {
         Self { method: ChallengeMethod::S256, value: String::from_utf8_lossy(&s256(verifier.expose())).into() }
     }
 
-    /// The value of the `code_challenge` parameter.
+    /// Returns the value of the parameter `code_challenge`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.value
     }
 
-    /// The method it was made with.
+    /// Returns the method of the challenge.
     #[must_use]
     pub const fn method(&self) -> ChallengeMethod {
         self.method
     }
 
-    /// Whether `verifier` proves possession, compared in constant time (RFC 7636 §4.6).
+    /// Returns whether `verifier` matches the challenge, compared in constant time (RFC 7636 §4.6).
     #[must_use]
     pub fn is_met_by(&self, verifier: &CodeVerifier) -> bool {
         self.is_met_by_text(verifier.expose())
     }
 
-    /// The same for a verifier as it stands in a request.
+    /// Like [`is_met_by`](Self::is_met_by), for the text of a request.
     pub(crate) fn is_met_by_text(&self, verifier: &str) -> bool {
         let expected = self.value.as_bytes();
         match self.method {
@@ -117,13 +118,13 @@ impl CodeChallenge {
 }
 
 impl std::fmt::Debug for CodeChallenge {
-    /// Without the value: by `plain` it is the verifier.
+    /// Leaves out the value, because with `plain` it is the verifier.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "CodeChallenge({:?}, [redacted])", self.method())
     }
 }
 
-/// 43 to 128 characters of the unreserved set (RFC 7636 §4.1).
+/// Returns whether a text has 43 to 128 unreserved characters (RFC 7636 §4.1).
 pub(crate) fn is_code_verifier(text: &str) -> bool {
     let is_unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     (43..=128).contains(&text.len()) && text.as_bytes().iter().all(is_unreserved)
@@ -133,10 +134,10 @@ const fn is_base64url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-/// The 43 characters of base64url that 32 bytes are.
+/// Computes the SHA-256 digest as 43 characters of base64url.
 fn s256(verifier: &str) -> [u8; 43] {
     let mut text = [0; 43];
-    // It fits; otherwise the text would be one that no challenge has.
+    // The digest always fits. If it did not, the text would match no challenge.
     let _ = URL_SAFE_NO_PAD.encode_slice(Sha256::digest(verifier.as_bytes()), &mut text);
     text
 }

@@ -1,4 +1,4 @@
-//! Every switch and lifetime of a server. The defaults follow RFC 9700 and OAuth 2.1.
+//! [`Policy`]: the switches and lifetimes of a server. The defaults follow RFC 9700 and OAuth 2.1.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::client::redirect_uri::{forbidden_scheme, scheme};
 use crate::client::{Client, RedirectUriClass};
 use crate::scope::Scope;
 
-/// The switches and lifetimes of a server, where the specifications leave a choice.
+/// The switches and lifetimes of a server for which the specifications leave a choice.
 ///
 /// ```
 /// use grantor::Policy;
@@ -47,88 +47,95 @@ use crate::scope::Scope;
 /// | everything in [`dangerous`](Self::dangerous) | off |
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate switch")]
 pub struct Policy {
-    /// How long a code can be redeemed; at most ten minutes (RFC 6749 §4.1.2). Default: 1 minute.
+    /// The lifetime of a code, at most ten minutes (RFC 6749 §4.1.2). Default: 1 minute.
     pub code_lifetime: Duration,
-    /// Whether the grant lives on if its client redeems a code a second time because it lost the first answer, as some HTTP libraries do by
-    /// themselves. The second redemption is refused in any case (RFC 6749 §4.1.2). It ends the grant, unless it comes within ten seconds of
-    /// the first, the client has authenticated by a secret, everything that the code is bound to is right, and no token that came of the
-    /// code was spent. A public client proves nothing but PKCE, so its repeats always end the grant, as do those of clients whose refresh
-    /// tokens are not replaced. Default: no.
+    /// Whether the grant survives if its client redeems the code again because it lost the first response. Some HTTP
+    /// libraries do that automatically. The second redemption is always refused (RFC 6749 §4.1.2). With this switch, it
+    /// does not revoke the grant if all of these are true: it comes within ten seconds of the first, the client has
+    /// authenticated by a secret, everything that the code is bound to is right, and no token from the code was
+    /// redeemed. The repeat of a public client always revokes the grant, because such a client proves only PKCE. So
+    /// does the repeat of a client whose refresh tokens are not rotated. Default: no.
     pub tolerate_repeated_codes: bool,
-    /// How long an access token works (RFC 6750 §5.3 advises an hour or less), but never longer than its grant may last at all:
+    /// The lifetime of an access token. RFC 6750 §5.3 recommends one hour or less. It is limited by
     /// [`refresh_token_absolute_lifetime`](Self::refresh_token_absolute_lifetime). Default: 1 hour.
     pub access_token_lifetime: Duration,
-    /// How long a refresh token works that is not used (RFC 9700 §4.14.2). Default: 14 days.
+    /// The lifetime of an unused refresh token (RFC 9700 §4.14.2). Default: 14 days.
     pub refresh_token_idle_lifetime: Duration,
-    /// How long a grant can be refreshed at all, however often it is used. Default: 90 days.
+    /// The time after which a grant can't be refreshed any more, even if it is used regularly. Default: 90 days.
     pub refresh_token_absolute_lifetime: Duration,
-    /// How long a spent refresh token gets the same successors again instead of ending its grant, so that a lost answer
-    /// or a second tab logs no user out; at most 60 seconds, zero for never. An access token that a
-    /// [`TokenCustomizer`](crate::customizer::TokenCustomizer) lets expire within this time can't be given again: a repeat after that is
-    /// refused, and the grant goes on. Default: 30 seconds.
+    /// The grace window: the time in which a redeemed refresh token returns the same successors again instead of ending
+    /// its grant, so that a lost response or a second tab does not log the user out. At most 60 seconds; zero for none.
+    /// If a [`TokenCustomizer`](crate::customizer::TokenCustomizer) lets the access token expire within this time, a
+    /// later repeat is refused, and the grant survives. Default: 30 seconds.
     pub refresh_grace: Duration,
-    /// How many refreshes of a grant are allowed besides those that [`refresh_interval`](Self::refresh_interval) allows. Default: 1,000.
+    /// The number of refreshes of a grant that are allowed in addition to those of
+    /// [`refresh_interval`](Self::refresh_interval). Default: 1,000.
     pub refresh_burst: u32,
-    /// How often a grant may be refreshed on average since it was opened, so that the rows of its spent refresh tokens, which are
-    /// evidence and stay as long as the grant, are bounded: at most once in this time, or once in an access token lifetime if that is
-    /// shorter, and [`refresh_burst`](Self::refresh_burst) times more. What is above gets 429 with `Retry-After` and changes nothing. Of
-    /// the repeats of one refresh within [`refresh_grace`](Self::refresh_grace), each but the first counts like a refresh; a late reuse is
-    /// never put off. A refresh token that is
-    /// not replaced when it is used leaves no such rows and is not counted. Zero means no limit. Default: 30 seconds.
+    /// The minimum average time between refreshes of a grant since it was opened, in addition to
+    /// [`refresh_burst`](Self::refresh_burst). It limits the number of rows of redeemed refresh tokens, which are kept
+    /// as long as the grant. If the lifetime of an access token is shorter, that is the minimum. A refresh above the
+    /// limit gets 429 with `Retry-After` and changes nothing. Zero means no limit. Default: 30 seconds.
     ///
-    /// The access token lifetime is that of the policy or the client, as it is now. If a
-    /// [`TokenCustomizer`](crate::customizer::TokenCustomizer) lets access tokens live shorter than this, or did so before, set an
-    /// interval as short: else clients that refresh each time are told to wait with an expired token.
+    /// Of the repeats of one refresh within [`refresh_grace`](Self::refresh_grace), each except the first counts like a
+    /// refresh. A late reuse is never delayed. A refresh token that is not rotated leaves no rows and is not counted.
+    ///
+    /// The lifetime of an access token is the present one of the policy or the client. If a
+    /// [`TokenCustomizer`](crate::customizer::TokenCustomizer) makes or made it shorter than this interval, set the
+    /// interval to that lifetime. Otherwise clients that refresh each time have to wait with an expired token.
     pub refresh_interval: Duration,
     /// When refresh tokens are issued. Default: always, to clients that may refresh.
     pub refresh_tokens: RefreshTokens,
-    /// Which clients' refresh tokens are replaced at each use (RFC 9700 §4.14.2). Default: all.
+    /// The clients whose refresh tokens are rotated at each use (RFC 9700 §4.14.2). Default: all.
     pub refresh_token_rotation: Rotation,
-    /// How long a consent form can be submitted, and how long a request counts as the same one after the user was sent to log
+    /// The time in which a consent form can be submitted, and in which a request keeps its progress while the user logs
     /// in. Default: 30 minutes.
     pub consent_lifetime: Duration,
-    /// Whether an error is redirected at once, before the user was involved (RFC 9700 §4.11.2). Default: for clients
-    /// that an administrator registered.
+    /// Whether an error is redirected at once, before the user has done anything (RFC 9700 §4.11.2). Default: only for
+    /// clients that an administrator registered.
     pub error_redirects: ErrorRedirects,
-    /// Whether an `https` redirect URI with a name as its host is taken as proof of a public client's identity, so that consent to it
-    /// can be on record (RFC 8252 §8.6). Default: no.
+    /// Whether an `https` redirect URI with a host name proves the identity of a public client, so that an earlier
+    /// consent applies to it (RFC 8252 §8.6). Default: no.
     pub https_redirect_proves_identity: bool,
-    /// Whether native apps may use `http://localhost` with any port, besides the loopback addresses (RFC 8252 §8.3), and other
-    /// clients with the switch [`localhost_for_development`](crate::client::ClientParts::localhost_for_development). Default: yes.
+    /// Whether `http://localhost` with any port is allowed for native apps (RFC 8252 §8.3), and for clients with the
+    /// switch [`localhost_for_development`](crate::client::ClientParts::localhost_for_development). Default: yes.
     pub localhost_redirects: bool,
-    /// The private-use schemes without a dot that native apps may redirect to if they have the switch
-    /// [`undotted_schemes`](crate::client::ClientParts::undotted_schemes), such as `cursor` and `vscode`. A scheme with a dot is
-    /// listed if two slashes follow it in redirect URIs, as in `com.example.app://callback`. Only names in reverse domain notation tell their
-    /// owner (RFC 8252 §7.1), so list those that you know. Names such as `javascript`, `file` and `http` do not build. Default: none.
+    /// The private-use schemes without a dot that are allowed in redirect URIs of native apps with the switch
+    /// [`undotted_schemes`](crate::client::ClientParts::undotted_schemes), such as `cursor` and `vscode`. Also list a
+    /// scheme with a dot if two slashes follow it in a redirect URI, as in `com.example.app://callback`. Any app can
+    /// claim a name that is not in reverse domain notation (RFC 8252 §7.1), so list only schemes that you know. Names
+    /// such as `javascript`, `file` and `http` are an error when the server is built. Default: none.
     pub undotted_schemes: BTreeSet<String>,
-    /// The scopes that users can consent to for a client which no administrator registered, whatever its own list says. It is judged at
-    /// each request, so a scope that the server declares later is not in it. All of them must be declared.
+    /// The scopes that users can consent to for a client that no administrator registered, regardless of the list of
+    /// the client. It is evaluated at each request. Scopes that the server declares later are not included. All of the
+    /// scopes must be declared.
     ///
-    /// `None`, the default: such a client may have the scopes of its own list, which the host's code has accepted, and with
-    /// [`AllOffered`](crate::client::AllowedScope::AllOffered) the server's default scope. Set it if clients name their scopes themselves.
+    /// `None`, the default: such a client may have the scopes of its list, or the default scope of the server with
+    /// [`AllOffered`](crate::client::AllowedScope::AllOffered). Set this policy if clients choose their scopes
+    /// themselves.
     pub self_service_scope: Option<Scope>,
-    /// Whether a bearer token may stand in a form body (RFC 6750 §2.2); one that is larger than
-    /// [`max_body`](Self::max_body) is not looked at. At an endpoint of a [`Capability`](crate::Capability), the
-    /// [limit of that endpoint](crate::capability::Endpoint::max_body) counts instead. Default: no.
+    /// Whether a bearer token may be in a form body (RFC 6750 §2.2). A body larger than [`max_body`](Self::max_body) is
+    /// not read. At an endpoint of a [`Capability`](crate::Capability), the [limit of that
+    /// endpoint](crate::capability::Endpoint::max_body) applies instead. Default: no.
     pub bearer_in_body: bool,
-    /// Whether the bearer check and introspection ask for the [status](crate::Authenticator::subject_status) of the subject, too,
-    /// so that the access tokens of a suspended user stop at once instead of when they expire. It costs one call of the
-    /// authenticator for each request to the API. Default: no, tokens are checked when they are issued.
+    /// Whether the bearer check and introspection check the [status](crate::Authenticator::subject_status) of the
+    /// subject. The access tokens of a suspended user then stop working at once, and not only when they expire. It
+    /// costs one call of the authenticator for each request to the API. Default: no, the status is checked when tokens
+    /// are issued.
     pub check_subject_at_use: bool,
-    /// Whether introspection tells a client about its own refresh tokens. If not, every refresh token is inactive, so that a party
-    /// with an old one can't find out without risk whether it was spent. Default: no.
+    /// Whether a client can introspect its own refresh tokens. If not, the response for every refresh token is
+    /// inactive, so that a thief can't find out whether a stolen token was already redeemed. Default: no.
     pub introspect_refresh_tokens: bool,
-    /// The longest `state` that is accepted, in bytes. Default: 4,096.
+    /// The maximum length of `state` in bytes. Default: 4,096.
     pub max_state: usize,
-    /// The largest request body or query that is read, in bytes. Default: 65,536, which leaves room for authorization
-    /// parameters of 16 KiB, the most that is accepted of them: percent-encoded in a query, and sealed in a consent form. With
-    /// less than 32 KiB, half of it is the most that is accepted of them; below 4 KiB a consent form may not fit.
+    /// The maximum size of a request body or query in bytes. Default: 65,536. That is enough for the maximum of 16 KiB
+    /// of authorization parameters, percent-encoded in a query or sealed in a consent form. If it is less than 32 KiB,
+    /// half of it is the maximum of authorization parameters. Below 4 KiB, a consent form may be too large.
     pub max_body: usize,
-    /// How long the adapters for axum and actix-web wait for the body of a request, from the moment that its headers are known. A
-    /// request whose body is later gets 408. It does not limit how long the headers may take: that is a setting of the HTTP server,
-    /// see [the manual](crate::manual::operators#time-and-concurrency). Default: 10 seconds.
+    /// The time for which the adapters for axum and actix-web wait for the body of a request after its headers. After
+    /// that, the request gets 408. The time for the headers is a setting of the HTTP server: see [the
+    /// manual](crate::manual::operators#time-and-concurrency). Default: 10 seconds.
     pub body_deadline: Duration,
     dangerous: Dangerous,
 }
@@ -163,78 +170,80 @@ impl Default for Policy {
     }
 }
 
-/// When a client gets a refresh token. It never gets one without being registered for the refresh token grant.
+/// When a client gets a refresh token. The client must also be registered for the refresh token grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum RefreshTokens {
     /// With every grant that can be refreshed.
     #[default]
     Always,
-    /// Only if `offline_access` was granted. The scope must be one that the server offers.
+    /// Only if the scope `offline_access` was granted. The server must offer that scope.
     OfflineAccess,
     /// Never.
     Never,
 }
 
-/// Which clients' refresh tokens are replaced each time they are used.
+/// The clients whose refresh tokens are rotated at each use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Rotation {
-    /// All.
+    /// All clients.
     #[default]
     Always,
-    /// Those of public clients, as RFC 9700 §4.14.2 demands; a confidential client keeps its token until the token's
-    /// grant reaches its absolute lifetime or is idle for too long.
+    /// Only public clients, for which RFC 9700 §4.14.2 requires it. A confidential client keeps its refresh token until
+    /// the grant reaches its absolute lifetime or is idle for too long.
     PublicClients,
 }
 
-/// Whether the authorization endpoint redirects an error before the user was involved.
+/// Whether the authorization endpoint redirects an error before the user has done anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ErrorRedirects {
-    /// At once for clients that an administrator registered; others get a page that asks the user first.
+    /// At once for clients that an administrator registered. For other clients, a page asks the user first.
     #[default]
     Registered,
-    /// Always a page that asks the user first.
+    /// A page always asks the user first.
     AskFirst,
 }
 
-/// Switches that weaken a server, for compatibility with clients that can't be changed. All are off by default, and each
-/// works only for clients that are registered for it too.
+/// Switches that weaken a server, for compatibility with clients that can't be changed. All are off by default. The
+/// registration of the client must allow each of them, too.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate switch")]
 pub struct Dangerous {
-    /// The implicit grant, `response_type=token` (RFC 6749 §4.2): access tokens in URLs. RFC 9700 §2.1.2 advises against
-    /// it.
+    /// The implicit grant, `response_type=token` (RFC 6749 §4.2). It puts access tokens into URLs, so RFC 9700 §2.1.2
+    /// advises against it.
     pub allow_implicit_grant: bool,
-    /// The resource owner password credentials grant (RFC 6749 §4.3): apps see passwords. RFC 9700 §2.4 forbids it.
+    /// The resource owner password credentials grant (RFC 6749 §4.3). It shows passwords to apps, so RFC 9700 §2.4
+    /// forbids it.
     pub allow_password_grant: bool,
-    /// The PKCE method `plain` (RFC 7636 §4.2): a party that sees the authorization request can redeem the code.
+    /// The PKCE method `plain` (RFC 7636 §4.2). A party that sees the authorization request can then redeem the code.
     pub allow_plain_pkce: bool,
-    /// Codes without PKCE for confidential clients (RFC 9700 §2.1.1): a stolen code can be injected into the client's own
-    /// session. Public clients always need PKCE, because without it a code is its own proof.
+    /// Codes without PKCE for confidential clients (RFC 9700 §2.1.1). An attacker can then inject a stolen code into a
+    /// session of the client. Public clients always need PKCE, because otherwise the code alone could be redeemed.
     pub pkce_optional: bool,
-    /// Credentials and parameters of the token request in the URL's query (against RFC 6749 §2.3.1): secrets end up in
-    /// logs.
+    /// Credentials and parameters of the token request in the query of the URL (forbidden by RFC 6749 §2.3.1). Secrets
+    /// then get into logs.
     pub allow_token_parameters_in_query: bool,
-    /// The redirect URI `urn:ietf:wg:oauth:2.0:oob`: users copy codes by hand and can be talked into giving them away.
+    /// The redirect URI `urn:ietf:wg:oauth:2.0:oob`. Users then copy codes by hand and can be tricked into giving them
+    /// away.
     pub allow_out_of_band_redirect: bool,
 }
 
 impl Policy {
-    /// The switches that weaken a server, to be set.
+    /// Returns the switches that weaken a server, to set them.
     pub const fn dangerous(&mut self) -> &mut Dangerous {
         &mut self.dangerous
     }
 
-    /// The switches that weaken a server, as they are.
+    /// Returns the switches that weaken a server, to read them.
     #[must_use]
     pub const fn allowed_dangers(&self) -> &Dangerous {
         &self.dangerous
     }
 
-    /// The lifetimes that hold for a client: its own where it has them.
+    /// Returns the effective lifetimes for a client. Those of the client take precedence over those of the policy.
     #[must_use]
     pub fn lifetimes(&self, client: &Client) -> EffectiveLifetimes {
         let own = client.lifetimes();
@@ -247,12 +256,12 @@ impl Policy {
             access_token,
             refresh_token_idle,
             refresh_token_absolute,
-            // A window that outlives the tokens it repeats would only hand out expired ones.
+            // A window that is longer than the lifetime of the tokens would return expired tokens.
             refresh_grace: own.refresh_grace.unwrap_or(self.refresh_grace).min(access_token).min(refresh_token_idle),
         }
     }
 
-    /// Whether a grant of this age may have been refreshed so often.
+    /// Returns whether a grant of this age may have this number of refreshes.
     pub(crate) fn allows_refreshes(&self, refreshes: u64, age: Duration, lifetimes: &EffectiveLifetimes) -> bool {
         let interval = self.refresh_interval.min(lifetimes.access_token);
         if !interval.is_positive() {
@@ -262,7 +271,7 @@ impl Policy {
         i128::from(refreshes) <= i128::from(self.refresh_burst).saturating_add(earned)
     }
 
-    /// Whether a redirect URI that is registered can also be used.
+    /// Returns whether the policy allows a registered redirect URI.
     pub(crate) fn allows_redirect(&self, class: RedirectUriClass, uri: &str) -> bool {
         match class {
             RedirectUriClass::OutOfBand => self.dangerous.allow_out_of_band_redirect,
@@ -272,7 +281,7 @@ impl Policy {
         }
     }
 
-    /// Whether a client's refresh tokens are replaced at each use.
+    /// Returns whether the refresh tokens of a client are rotated.
     pub(crate) fn rotates(&self, client: &Client) -> bool {
         match self.refresh_token_rotation {
             Rotation::Always => true,
@@ -280,7 +289,7 @@ impl Policy {
         }
     }
 
-    /// The first contradiction, if there is one.
+    /// Returns the first problem as an error.
     pub(crate) fn check(&self) -> Result<(), PolicyError> {
         let lifetimes = [
             self.code_lifetime,
@@ -325,51 +334,53 @@ impl Policy {
     }
 }
 
-/// The lifetimes that hold for one client, see [`Policy::lifetimes`].
+/// The effective lifetimes for one client, see [`Policy::lifetimes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EffectiveLifetimes {
-    /// Of a code.
+    /// The lifetime of a code.
     pub code: Duration,
-    /// Of an access token.
+    /// The lifetime of an access token.
     pub access_token: Duration,
-    /// Of an unused refresh token; at most the absolute one.
+    /// The lifetime of an unused refresh token, at most the absolute lifetime.
     pub refresh_token_idle: Duration,
-    /// Of all refresh tokens of a grant together.
+    /// The lifetime of all refresh tokens of a grant together.
     pub refresh_token_absolute: Duration,
-    /// The grace window; at most as long as the tokens live that it would repeat.
+    /// The grace window, at most as long as the lifetime of the tokens that it repeats.
     pub refresh_grace: Duration,
 }
 
-/// Settings that contradict each other or a specification.
+/// The reason why a policy contradicts itself or a specification. Its text says what to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
     /// A lifetime is below one second.
-    #[error("every lifetime is at least one second")]
+    #[error("a lifetime of the policy is below one second: set it to one second or more")]
     LifetimeTooShort,
-    /// RFC 6749 §4.1.2.
-    #[error("a code lives for ten minutes at most (RFC 6749 section 4.1.2)")]
+    /// The lifetime of a code is above ten minutes (RFC 6749 §4.1.2).
+    #[error("code_lifetime must be at most ten minutes (RFC 6749 section 4.1.2)")]
     CodeLifetimeTooLong,
-    /// A token that is not used would outlive its grant.
-    #[error("refresh_token_idle_lifetime exceeds refresh_token_absolute_lifetime")]
+    /// The idle lifetime of a refresh token is longer than its absolute lifetime.
+    #[error("refresh_token_idle_lifetime must be at most refresh_token_absolute_lifetime")]
     IdleExceedsAbsolute,
-    /// The window is too long to be safe.
-    #[error("refresh_grace is 0 to 60 seconds")]
+    /// The grace window is negative, or too long to be safe.
+    #[error("refresh_grace must be 0 to 60 seconds")]
     GraceOutOfRange,
-    /// A repeated refresh would hand out expired tokens.
-    #[error("the access token or idle refresh token lifetime is shorter than refresh_grace")]
+    /// The grace window is longer than the lifetime of the tokens that it repeats.
+    #[error("refresh_grace must be at most access_token_lifetime and refresh_token_idle_lifetime")]
     GraceExceedsLifetime,
-    /// A client that refreshes as soon as it can would be told to wait.
-    #[error("refresh_burst is at least 1, and refresh_interval is not negative")]
+    /// The refresh limit allows no refresh, or is negative.
+    #[error("refresh_burst must be at least 1, and refresh_interval must not be negative")]
     NoRefreshes,
-    /// Nothing could ever be read.
-    #[error("max_body and max_state are at least 1, and body_deadline is above zero")]
+    /// A limit is so low that no request could be read.
+    #[error("max_body and max_state must be at least 1, and body_deadline must be above zero")]
     NoInput,
     /// A scheme that runs scripts, reads files or belongs to the browser or the operating system.
-    #[error("undotted_schemes has {0:?}, which is never a redirect target")]
+    #[error("undotted_schemes has {0:?}, which is never allowed in a redirect URI: remove it")]
     ForbiddenScheme(&'static str),
-    /// A name that is no scheme.
-    #[error("undotted_schemes has names of lower-case letters, digits, +, - and dots, such as vscode, without a colon")]
+    /// A name is not a valid scheme.
+    #[error(
+        "undotted_schemes must have names of lower-case letters, digits, +, - and dots, such as vscode, without a colon"
+    )]
     MalformedScheme,
 }

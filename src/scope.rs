@@ -1,4 +1,4 @@
-//! Scope: a set of scope tokens (RFC 6749 §3.3), and the catalogue of those a server offers.
+//! [`Scope`]: a set of scope tokens (RFC 6749 §3.3), and the catalogue of the scopes that a server offers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::text_form::text_form;
 
-/// A set of one or more scope tokens that met the grammar of RFC 6749 §3.3.
+/// A set of one or more scope tokens in the grammar of RFC 6749 §3.3.
 ///
-/// Kept sorted and without repeats, so that order never matters: `"b a"` and `"a b"` are the same scope. Cloning is
-/// cheap (a reference count).
+/// The tokens are sorted and without repetitions, so `"b a"` and `"a b"` are the same scope. Cloning is cheap (a
+/// reference count).
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Scope(Arc<str>);
@@ -21,21 +21,22 @@ pub struct Scope(Arc<str>);
 pub struct DescribedScope<'a> {
     /// The scope token.
     pub token: &'a str,
-    /// What it means, in words for users.
+    /// The description for users.
     pub description: &'a str,
 }
 
 /// The text is not a list of scope tokens separated by spaces (RFC 6749 §3.3, Appendix A.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a list of scope tokens separated by spaces")]
+#[error("the scope is malformed: use a list of scope tokens separated by spaces")]
 #[non_exhaustive]
 pub struct ScopeError;
 
 impl Scope {
-    /// Reads a space-separated list of scope tokens. Leading, trailing and repeated spaces mean nothing: lists are often joined by hand.
+    /// Reads a list of scope tokens separated by spaces. Leading, trailing and repeated spaces are ignored, because
+    /// lists are often joined by hand.
     ///
     /// # Errors
-    /// The list has no token, or a character outside of `%x20-21 / %x23-5B / %x5D-7E`. Other white space than the space is one.
+    /// The list has no token, or has a character outside of `%x20-21 / %x23-5B / %x5D-7E`, such as a tab.
     pub fn parse(text: &str) -> Result<Self, ScopeError> {
         let is_empty = text.bytes().all(|byte| byte == b' ');
         if is_empty || !text.bytes().all(|byte| byte == b' ' || is_scope_byte(byte)) {
@@ -50,24 +51,24 @@ impl Scope {
         Ok(Self(tokens.join(" ").into()))
     }
 
-    /// The scope tokens in ascending order, each once.
+    /// Returns the scope tokens in ascending order, each once.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         tokens(&self.0)
     }
 
-    /// The tokens in ascending order, separated by single spaces: the form used on the wire.
+    /// Returns the tokens in ascending order, separated by single spaces, as in requests and responses.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether one token is in the set. Case matters.
+    /// Returns whether the set contains a token. The comparison is case-sensitive.
     #[must_use]
     pub fn contains(&self, token: &str) -> bool {
         self.iter().any(|own| own == token)
     }
 
-    /// Whether every token of this set is in `other` too.
+    /// Returns whether `other` contains every token of this set.
     #[must_use]
     pub fn is_subset(&self, other: &Self) -> bool {
         if self == other {
@@ -77,7 +78,7 @@ impl Scope {
         self.iter().all(|own| others.find(|theirs| *theirs >= own) == Some(own))
     }
 
-    /// The tokens that are in both sets, or `None` if there is none.
+    /// Returns the tokens that are in both sets, or `None` if there is none.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Option<Self> {
         if self.is_subset(other) {
@@ -86,7 +87,7 @@ impl Scope {
         self.retain(|token| other.contains(token))
     }
 
-    /// The tokens that are in one of the two sets.
+    /// Returns the tokens that are in at least one of the two sets.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         if other.is_subset(self) {
@@ -98,14 +99,14 @@ impl Scope {
         Self(tokens.join(" ").into())
     }
 
-    /// The tokens that `keep` wants, or `None` if it wants none.
+    /// Returns the tokens for which `keep` returns true, or `None` if there is none.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&str) -> bool) -> Option<Self> {
         let kept: Vec<&str> = self.iter().filter(|token| keep(token)).collect();
         (!kept.is_empty()).then(|| Self(kept.join(" ").into()))
     }
 }
 
-/// The parts between single spaces. A scope is short, so looking at each byte is faster than a search for the next space.
+/// Splits a list at its spaces. The pattern is an array, because a search by `memchr` is slower for such short texts.
 pub(crate) fn tokens(text: &str) -> impl Iterator<Item = &str> {
     text.split([' '])
 }
@@ -122,7 +123,7 @@ impl fmt::Debug for Scope {
     }
 }
 
-/// The scope tokens a server offers, in the order in which the host declared them, each with its description.
+/// The scope tokens that a server offers, in the order of their declaration, with their descriptions.
 #[derive(Debug, Clone)]
 pub(crate) struct Catalogue {
     entries: Vec<(Scope, Arc<str>)>,
@@ -131,7 +132,7 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
-    /// `entries` are pairs of one scope token and its description; `None` if there are none.
+    /// `entries` are pairs of a scope token and its description. Returns `None` if there are none.
     pub(crate) fn new(entries: Vec<(Scope, Arc<str>)>, default: Option<Scope>) -> Option<Self> {
         let names: Vec<&str> = entries.iter().map(|(token, _)| token.as_str()).collect();
         let all = Scope::parse(&names.join(" ")).ok()?;
@@ -146,12 +147,12 @@ impl Catalogue {
         self.default.as_ref()
     }
 
-    /// The tokens of `scope` with their descriptions, in the order of declaration.
+    /// Returns the tokens of `scope` with their descriptions, in the order of declaration.
     pub(crate) fn describe<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = DescribedScope<'a>> {
         self.iter().filter(|declared| scope.contains(declared.token))
     }
 
-    /// All of them, in the order of declaration.
+    /// Returns all tokens with their descriptions, in the order of declaration.
     pub(crate) fn iter(&self) -> impl Iterator<Item = DescribedScope<'_>> {
         self.entries.iter().map(|(token, description)| DescribedScope { token: token.as_str(), description })
     }

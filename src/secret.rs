@@ -1,8 +1,8 @@
-//! Values that must not leak: tokens, passwords, secrets, seeds.
+//! Values that must not leak: tokens, passwords, secrets and seeds.
 //!
-//! A [`Secret`] has no `Display`, no `PartialEq`, no `Serialize` and no `Clone`, prints only its kind in `Debug`, and
-//! is overwritten when dropped. The one way out is [`Secret::expose`], so that every place where a secret leaves its
-//! wrapper can be found by searching for that word.
+//! A [`Secret`] has no `Display`, `PartialEq`, `Serialize` or `Clone`. `Debug` prints only its kind, and it is
+//! overwritten when dropped. Only [`Secret::expose`] returns the value, so a search for that word finds every place
+//! where a secret leaves its wrapper.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,21 +15,21 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-/// A secret text of one kind; kinds do not mix, because each is a type of its own.
+/// A secret text of one kind. Each kind is a separate type, so that they can't be confused.
 pub struct Secret<K: SecretKind> {
     value: Zeroizing<String>,
-    /// Whether it was made from random bytes and never was a text before.
+    /// Whether the secret was made from random bytes and not from a text.
     generated: bool,
     kind: PhantomData<fn() -> K>,
 }
 
-/// An access token (RFC 6749 §1.4). Issued ones have 43 characters.
+/// An access token (RFC 6749 §1.4). An issued opaque token has 43 characters.
 pub type AccessToken = Secret<kind::AccessToken>;
-/// A refresh token (RFC 6749 §1.5). Issued ones have 43 characters.
+/// A refresh token (RFC 6749 §1.5). An issued token has 43 characters.
 pub type RefreshToken = Secret<kind::RefreshToken>;
-/// An authorization code (RFC 6749 §1.3.1). Issued ones have 43 characters.
+/// An authorization code (RFC 6749 §1.3.1). An issued code has 43 characters.
 pub type AuthorizationCode = Secret<kind::AuthorizationCode>;
-/// The secret half of a client's password credentials (RFC 6749 §2.3.1). Generated ones have 43 characters.
+/// The secret of a client (RFC 6749 §2.3.1). A generated secret has 43 characters.
 pub type ClientSecret = Secret<kind::ClientSecret>;
 /// A resource owner's password (RFC 6749 §4.3).
 pub type Password = Secret<kind::Password>;
@@ -42,30 +42,30 @@ impl<K: SecretKind> Secret<K> {
         Self { value: Zeroizing::new(value.into()), generated: false, kind: PhantomData }
     }
 
-    /// Returns the value itself. The caller is responsible for where it goes.
+    /// Returns the value. The caller must take care that it does not leak.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.value
     }
 
-    /// The value itself, in a wrapper that does not tell its kind.
+    /// Returns the value in a wrapper without a kind.
     pub(crate) fn into_plain(self) -> Plain {
         Plain(self.value)
     }
 
-    /// 256 random bits in base64url without padding: 43 characters.
+    /// Encodes 256 random bits as base64url without padding: 43 characters.
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Self {
         Self { generated: true, ..Self::new(URL_SAFE_NO_PAD.encode(bytes)) }
     }
 
-    /// Whether it was made by [`from_bytes`](Self::from_bytes).
+    /// Returns whether the secret was made by [`from_bytes`](Self::from_bytes).
     pub(crate) const fn is_generated(&self) -> bool {
         self.generated
     }
 }
 
 impl<K: Token> Secret<K> {
-    /// The SHA-256 under which a storage knows this token.
+    /// Returns the SHA-256 digest under which a storage stores this token.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
         TokenHash::of(self.expose())
@@ -78,7 +78,7 @@ impl<K: SecretKind> fmt::Debug for Secret<K> {
     }
 }
 
-/// A secret of any kind. It has no `==` either, as its text would have.
+/// A secret of any kind. Unlike `String`, it has no `PartialEq`.
 pub(crate) struct Plain(Zeroizing<String>);
 
 impl Plain {
@@ -98,22 +98,22 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// What a [`Secret`] is. Sealed: the kinds are those in [`kind`].
+/// The kind of a [`Secret`]. Sealed: [`kind`] has all kinds.
 pub trait SecretKind: sealed::Sealed + 'static {
     /// The name shown in `Debug` output.
     const NAME: &'static str;
 }
 
-/// The kinds of secret that are tokens: stored by hash and looked up by kind. Sealed.
+/// The kinds of secrets that are tokens. A storage stores them by hash and kind. Sealed.
 pub trait Token: SecretKind {
-    /// The kind under which a storage keeps it.
+    /// The kind in the storage.
     const KIND: TokenKind;
 }
 
-/// The kinds of token that are spent when they are used. Sealed.
+/// The kinds of tokens that are redeemed when they are used. Sealed.
 pub(crate) trait SingleUse: Token {}
 
-/// The kinds of [`Secret`]; uninhabited, they exist only as type arguments.
+/// The kinds of [`Secret`]. They have no values and are used only as type arguments.
 pub mod kind {
     use super::{SecretKind, SingleUse, Token, TokenKind, sealed::Sealed};
 
@@ -156,28 +156,28 @@ pub mod kind {
     impl SingleUse for AuthorizationCode {}
 }
 
-/// What a row of a storage is: a word, under which a storage keeps it.
+/// The kind of a token row in a storage, stored as a word.
 ///
-/// The words are open, because a newer version may add one while an older one still runs on the same storage: an unknown word
-/// is read and kept as it is. Each check lists the kinds that it accepts, so a row of an unknown kind is of no use.
+/// A newer version may add a word while an older version still uses the same storage. So an unknown word is read and
+/// stored unchanged. Each check lists the kinds that it accepts, so a row of an unknown kind is never accepted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 #[non_exhaustive]
 pub enum TokenKind {
-    /// See [`AuthorizationCode`]; the word is `authorization_code`.
+    /// See [`AuthorizationCode`]. The word is `authorization_code`.
     AuthorizationCode,
-    /// See [`AccessToken`]; the word is `access_token`.
+    /// See [`AccessToken`]. The word is `access_token`.
     AccessToken,
-    /// See [`RefreshToken`]; the word is `refresh_token`.
+    /// See [`RefreshToken`]. The word is `refresh_token`.
     RefreshToken,
-    /// A key that can be used once, see [`OpenGrant::once`](crate::grant_type::OpenGrant::once). No client is given it as a token.
-    /// Its row is stored spent; the word is `one_time_key`.
+    /// A key that can be used once, see [`OpenGrant::once`](crate::grant_type::OpenGrant::once). No client gets it as a
+    /// token. Its row is stored as redeemed. The word is `one_time_key`.
     OneTimeKey,
-    /// Another word, of a newer version. Made by [`TokenKind::from`].
+    /// The kind of a newer version. Only [`TokenKind::from`] returns it.
     Unknown(UnknownKind),
 }
 
-/// A word for a kind that this version does not know.
+/// The word of a kind that this version does not know.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnknownKind(Arc<str>);
 
@@ -198,7 +198,7 @@ impl TokenKind {
 }
 
 impl From<&str> for TokenKind {
-    /// Returns the kind with this word. Every word is a kind.
+    /// Returns the kind for this word. An unknown word gives [`TokenKind::Unknown`].
     fn from(word: &str) -> Self {
         let known = Self::KNOWN.into_iter().find(|kind| kind.as_str() == word);
         known.unwrap_or_else(|| Self::Unknown(UnknownKind(word.into())))
@@ -223,11 +223,11 @@ impl fmt::Debug for UnknownKind {
     }
 }
 
-/// The SHA-256 of a token: all that a storage ever sees of it, and the key it is found by. Of a one-time key it is a digest of
-/// the key and its namespace.
+/// The SHA-256 digest of a token, under which a storage stores and finds it. The storage never gets the token. For a
+/// one-time key, it is a digest of the namespace and the key.
 ///
-/// A token has 256 random bits, so its plain hash can be neither guessed nor reversed, and comparing hashes as a
-/// lookup does tells an attacker nothing that helps to find a preimage.
+/// A token has 256 random bits, so nobody can guess or reverse its plain hash. The timing of a lookup by hash does not
+/// help an attacker to find a token.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenHash([u8; 32]);
 
@@ -236,27 +236,28 @@ impl TokenHash {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 
-    /// The digest of a one-time key. It begins with a byte that is in no text, so no token that is presented has it.
+    /// Returns the digest of a one-time key. The input begins with a byte that no text contains, so no presented token
+    /// has this digest.
     pub(crate) fn of_key(namespace: &str, key: &[u8]) -> Self {
         let digest =
             Sha256::new().chain_update(b"\xffgrantor/1/once\0").chain_update((namespace.len() as u64).to_be_bytes());
         Self(digest.chain_update(namespace).chain_update(key).finalize().into())
     }
 
-    /// The key of the row of a signed token with this identifier. The digest begins with a byte that is in no text, so the identifier
-    /// alone is no token.
+    /// Returns the digest for the row of a signed token with this identifier. The input begins with a byte that no text
+    /// contains, so the identifier can't be presented as a token.
     #[cfg(feature = "jwt")]
     pub(crate) fn of_jwt_id(id: &str) -> Self {
         Self(Sha256::new().chain_update(b"\xffgrantor/1/jti\0").chain_update(id).finalize().into())
     }
 
-    /// A hash as it was read back from a storage.
+    /// Returns a hash that was read from a storage.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes, to be stored.
+    /// Returns the 32 bytes, to store them.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -269,20 +270,20 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// A keyed digest of a host's session identifier: grants that end with the session are found by it.
+/// A keyed digest of a session identifier of the host app. It finds the grants that end with the session.
 ///
-/// A reader of the storage learns neither the session identifier nor the `sid` that clients see.
+/// A person who reads the storage learns neither the session identifier nor the `sid` that clients see.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionDigest([u8; 32]);
 
 impl SessionDigest {
-    /// A digest as it was read back from a storage.
+    /// Returns a digest that was read from a storage.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes, to be stored.
+    /// Returns the 32 bytes, to store them.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -295,34 +296,34 @@ impl fmt::Debug for SessionDigest {
     }
 }
 
-/// The SHA-256 of a generated [`ClientSecret`], compared in constant time.
+/// The SHA-256 digest of a [`ClientSecret`], compared in constant time.
 ///
-/// Fit for secrets with at least 128 random bits, such as those of [`ClientSecret::random`]. A secret
-/// that a person chose needs a slow hash: give the client an opaque credential and check it in the host's
+/// Use it for secrets with at least 128 random bits, such as those of [`ClientSecret::random`]. A secret that a person
+/// chose needs a slow hash: give the client an opaque credential, and check it in your
 /// [`Authenticator`](crate::Authenticator).
 #[derive(Clone)]
 pub struct SecretDigest([u8; 32]);
 
 impl SecretDigest {
-    /// The digest of a secret.
+    /// Returns the digest of a secret.
     #[must_use]
     pub fn of(secret: &ClientSecret) -> Self {
         Self(Sha256::digest(secret.expose().as_bytes()).into())
     }
 
-    /// A digest as it was read back from a storage.
+    /// Returns a digest that was read from a storage.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes, to be stored.
+    /// Returns the 32 bytes, to store them.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Whether this is the digest of `secret`, in a time that does not depend on where they differ.
+    /// Returns whether this is the digest of `secret`, compared in constant time.
     #[must_use]
     pub fn matches(&self, secret: &ClientSecret) -> bool {
         self.equals(&Self::of(secret))
@@ -340,16 +341,16 @@ impl fmt::Debug for SecretDigest {
     }
 }
 
-/// The random value kept beside a spent refresh token for the length of the grace window, from which a retry derives
-/// the same successors again. Overwritten when dropped, redacted in `Debug`.
+/// The random value that is stored with a redeemed refresh token during the grace window. A retry derives the same
+/// successors from it. It is overwritten when dropped and redacted in `Debug`.
 ///
-/// A storage keeps it in a field of its own, erases it when [`Redemption`](crate::storage::Redemption) asks for it, and never
-/// copies it anywhere else.
+/// A storage stores it in a separate field, erases it when [`Redemption`](crate::storage::Redemption) requests that,
+/// and never copies it anywhere else.
 #[derive(Clone)]
 pub struct Seed(Zeroizing<[u8; 32]>);
 
 impl Seed {
-    /// A seed as it was drawn, or read back from a storage.
+    /// Returns a seed from random bytes, or from those that were read from a storage.
     #[must_use]
     pub fn from_bytes(mut bytes: [u8; 32]) -> Self {
         let seed = Self(Zeroizing::new(bytes));
@@ -357,7 +358,7 @@ impl Seed {
         seed
     }
 
-    /// The 32 bytes, to be stored or to derive from.
+    /// Returns the 32 bytes, to store them or to derive tokens from them.
     #[must_use]
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
@@ -370,7 +371,7 @@ impl fmt::Debug for Seed {
     }
 }
 
-/// Serialises 32-byte values as base64url, the form in which records travel as JSON.
+/// Serializes 32-byte values as base64url, for records in JSON.
 macro_rules! serde_as_base64url {
     ($($name:ident => $bytes:ident),*) => {$(
         impl Serialize for $name {
@@ -384,7 +385,7 @@ macro_rules! serde_as_base64url {
                 let mut bytes = Zeroizing::new([0; 32]);
                 match URL_SAFE_NO_PAD.decode_slice(text.as_bytes(), bytes.as_mut_slice()) {
                     Ok(32) => Ok(Self::from_bytes(*bytes)),
-                    _ => Err(serde::de::Error::custom(concat!(stringify!($name), " is 32 bytes in base64url"))),
+                    _ => Err(serde::de::Error::custom(concat!(stringify!($name), " must be 32 bytes in base64url"))),
                 }
             }
         }

@@ -1,6 +1,7 @@
-//! The text form of a checked text: how it is shown, and how it becomes a `String` and is read from a text, as in JSON.
+//! Macros for types that wrap a checked text: conversions from and to text.
 
-/// Implements that for a type with `as_str`. `$parse` checks a text and returns a `Result<$type, $error>`.
+/// Implements all conversions from and to text for a type with `as_str`. `$parse` checks a `&str` and returns a
+/// `Result<$type, $error>`.
 macro_rules! text_form {
     ($type:ty, $error:ty, $parse:path) => {
         impl std::fmt::Display for $type {
@@ -25,7 +26,7 @@ macro_rules! text_form {
     };
 }
 
-/// Implements all conversions from a text to a type. `$parse` reads a `&str` and returns a `Result<$type, $error>`.
+/// Implements the conversions from a text to a type. `$parse` reads a `&str` and returns a `Result<$type, $error>`.
 macro_rules! from_text {
     ($type:ty, $error:ty, $parse:path) => {
         impl std::str::FromStr for $type {

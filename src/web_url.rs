@@ -1,7 +1,8 @@
-//! `http` and `https` URLs that every reader takes for the same place.
+//! `http` and `https` URLs in an unambiguous form.
 //!
-//! The URL parser repairs what browsers repair: `https:host`, `https:///host`, a backslash, a user name before the host. A text that
-//! needs such a repair shows one host and leads to another, or equals nothing that a client would compare it with.
+//! The URL parser repairs the same mistakes as browsers: `https:host`, `https:///host`, a backslash, a user name before
+//! the host. A text that needs a repair may show one host and lead to another, and clients that compare it as a string
+//! would see another URL.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,7 +14,7 @@ pub(crate) struct WebUrl<'a> {
     authority: &'a str,
 }
 
-/// Why a text is no such URL.
+/// The reason why a text is not a [`WebUrl`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum WebUrlError {
     NotAbsolute,
@@ -26,11 +27,11 @@ impl<'a> WebUrl<'a> {
         Self::of(text, Url::parse(text).map_err(|_| WebUrlError::NotAbsolute)?)
     }
 
-    /// The URL that `text` was parsed as.
+    /// Checks a URL that was parsed from `text`.
     pub(crate) fn of(text: &'a str, url: Url) -> Result<Self, WebUrlError> {
         let rest = text.get(url.scheme().len()..).and_then(|rest| rest.strip_prefix("://"));
         let (Some(rest), "http" | "https") = (rest, url.scheme()) else { return Err(WebUrlError::NotAbsolute) };
-        // The parser takes a backslash for a slash.
+        // The parser treats a backslash like a slash.
         let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or(rest);
         if authority.contains('@') || !url.username().is_empty() || url.password().is_some() {
             return Err(WebUrlError::UserInfo);
@@ -38,17 +39,17 @@ impl<'a> WebUrl<'a> {
         if authority.is_empty() { Err(WebUrlError::NoHost) } else { Ok(Self { url, authority }) }
     }
 
-    /// Host and port as the text has them.
+    /// Returns host and port, unchanged from the text.
     pub(crate) const fn authority(&self) -> &'a str {
         self.authority
     }
 
-    /// The host as the parser reads it: in lower case and without escapes.
+    /// Returns the host in the form of the parser: in lower case and without escapes.
     pub(crate) fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default()
     }
 
-    /// The port, or the one that the scheme implies.
+    /// Returns the port, or the default port of the scheme.
     pub(crate) fn port(&self) -> Option<u16> {
         self.url.port_or_known_default()
     }
@@ -57,7 +58,7 @@ impl<'a> WebUrl<'a> {
         self.url.scheme() == "https"
     }
 
-    /// Whether the host is the loopback interface, by address.
+    /// Returns whether the host is a loopback address.
     pub(crate) fn is_loopback_address(&self) -> bool {
         match self.url.host() {
             Some(Host::Ipv4(address)) => address == Ipv4Addr::LOCALHOST,
@@ -66,7 +67,7 @@ impl<'a> WebUrl<'a> {
         }
     }
 
-    /// Whether the host is a name that its owner has registered somewhere: no address, and not this machine.
+    /// Returns whether the host is a domain name: not an address, and not `localhost`.
     pub(crate) fn has_named_host(&self) -> bool {
         match self.url.host() {
             Some(Host::Domain(name)) => {
@@ -77,15 +78,15 @@ impl<'a> WebUrl<'a> {
         }
     }
 
-    /// Whether the host is `localhost`, which a resolver may lead elsewhere.
+    /// Returns whether the host is `localhost`, which a resolver may map to another machine.
     pub(crate) fn is_localhost(&self) -> bool {
         self.host() == "localhost"
     }
 }
 
-/// Whether a text is an `https` URL, or an `http` URL on the loopback interface, without fragment.
+/// Returns whether a text is an `https` URL, or an `http` URL on the loopback interface, without fragment.
 pub(crate) fn is_served_securely(text: &str) -> bool {
-    // It is written into headers and compared character by character, so nothing in it may need escaping.
+    // The URL is written into headers and compared as a string, so no character may need escaping.
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'#' | b'<' | b'>'));
     let is_secure = |url: WebUrl<'_>| url.is_https() || url.is_loopback_address() || url.is_localhost();
     plain && WebUrl::parse(text).is_ok_and(is_secure)

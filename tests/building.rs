@@ -153,7 +153,7 @@ fn policy_that_contradicts_itself_builds_no_server() {
     let cases: [(PolicyError, &str, &[Change]); 7] = [
         (
             PolicyError::LifetimeTooShort,
-            "every lifetime is at least one second",
+            "a lifetime of the policy is below one second: set it to one second or more",
             &[
                 |it| it.code_lifetime = Duration::ZERO,
                 |it| it.code_lifetime = Duration::milliseconds(999),
@@ -166,12 +166,12 @@ fn policy_that_contradicts_itself_builds_no_server() {
         ),
         (
             PolicyError::CodeLifetimeTooLong,
-            "a code lives for ten minutes at most (RFC 6749 section 4.1.2)",
+            "code_lifetime must be at most ten minutes (RFC 6749 section 4.1.2)",
             &[|it| it.code_lifetime = Duration::minutes(10) + Duration::NANOSECOND],
         ),
         (
             PolicyError::IdleExceedsAbsolute,
-            "refresh_token_idle_lifetime exceeds refresh_token_absolute_lifetime",
+            "refresh_token_idle_lifetime must be at most refresh_token_absolute_lifetime",
             &[
                 |it| it.refresh_token_absolute_lifetime = Duration::days(13),
                 |it| it.refresh_token_idle_lifetime = Duration::days(91),
@@ -179,12 +179,12 @@ fn policy_that_contradicts_itself_builds_no_server() {
         ),
         (
             PolicyError::GraceOutOfRange,
-            "refresh_grace is 0 to 60 seconds",
+            "refresh_grace must be 0 to 60 seconds",
             &[|it| it.refresh_grace = Duration::seconds(61), |it| it.refresh_grace = -Duration::SECOND],
         ),
         (
             PolicyError::GraceExceedsLifetime,
-            "the access token or idle refresh token lifetime is shorter than refresh_grace",
+            "refresh_grace must be at most access_token_lifetime and refresh_token_idle_lifetime",
             &[
                 |it| it.access_token_lifetime = Duration::seconds(29),
                 |it| it.refresh_token_idle_lifetime = Duration::seconds(29),
@@ -192,12 +192,12 @@ fn policy_that_contradicts_itself_builds_no_server() {
         ),
         (
             PolicyError::NoRefreshes,
-            "refresh_burst is at least 1, and refresh_interval is not negative",
+            "refresh_burst must be at least 1, and refresh_interval must not be negative",
             &[|it| it.refresh_burst = 0, |it| it.refresh_interval = -Duration::NANOSECOND],
         ),
         (
             PolicyError::NoInput,
-            "max_body and max_state are at least 1, and body_deadline is above zero",
+            "max_body and max_state must be at least 1, and body_deadline must be above zero",
             &[|it| it.max_body = 0, |it| it.max_state = 0, |it| it.body_deadline = Duration::ZERO],
         ),
     ];
@@ -788,7 +788,10 @@ fn client_with_redirect_grant_needs_a_redirect_uri() {
     ] {
         let error = client.unwrap_err();
         assert_eq!(error, ClientError::NoRedirectUri);
-        assert_eq!(error.to_string(), "a client that uses a redirect-based grant registers a redirect URI");
+        assert_eq!(
+            error.to_string(),
+            "a client with the authorization code grant or the implicit grant must have a redirect URI: register one"
+        );
     }
     Client::confidential("a", secret()).client_credentials().build().unwrap();
 }
@@ -800,23 +803,23 @@ fn unfit_redirect_uri_is_named_with_its_reason() {
         (
             "/cb",
             RedirectUriError::NotAbsolute,
-            "a redirect URI is an absolute URI without spaces, non-ASCII characters or broken escapes",
+            "a redirect URI must be an absolute URI of at most 2048 bytes, without spaces, non-ASCII characters and broken escapes",
         ),
-        ("https://app.example/cb#x", RedirectUriError::Fragment, "a redirect URI has no fragment"),
+        ("https://app.example/cb#x", RedirectUriError::Fragment, "a redirect URI must have no fragment"),
         (
             "http://app.example/cb",
             RedirectUriError::PlainHttp,
-            "a redirect URI with http leads to 127.0.0.1, [::1] or localhost",
+            "a redirect URI with http must be on 127.0.0.1, [::1] or localhost: use https for other hosts",
         ),
         (
             "javascript:alert(1)",
             RedirectUriError::Scheme,
-            "a redirect URI has the scheme https, or a private-use one such as com.example.app:/callback",
+            "a redirect URI must have the scheme https, or a private-use scheme as in com.example.app:/callback",
         ),
     ] {
         let refused = Client::native("a").authorization_code(["https://app.example/cb", uri]).build().unwrap_err();
         assert_eq!(refused, ClientError::RedirectUri { uri: uri.to_owned(), error });
-        assert_eq!(refused.to_string(), format!("{uri:?}: {message}"));
+        assert_eq!(refused.to_string(), format!("the redirect URI {uri:?} is not valid: {message}"));
     }
     let of_length = |length: usize| {
         let uri = format!("https://app.example/{}", "a".repeat(length - "https://app.example/".len()));
@@ -849,13 +852,12 @@ fn client_type_is_registered_and_never_guessed() {
         (
             "com.example.app:/cb",
             ClientError::NativeRedirectUri as fn(_) -> _,
-            "private-use schemes are for native apps only",
+            "has a private-use scheme, which is for native apps only: use https",
         ),
         (
             "http://localhost/cb",
             ClientError::LocalhostRedirectUri,
-            "http://localhost is for native apps only, and for other clients in development with the switch \
-             localhost_for_development",
+            "is on http://localhost, which is for native apps only: use https, or set localhost_for_development during development",
         ),
     ];
     for (uri, expected, text) in errors {
@@ -867,7 +869,7 @@ fn client_type_is_registered_and_never_guessed() {
         ] {
             let error = client.unwrap_err();
             assert_eq!(error, expected(parsed.clone()));
-            assert_eq!(error.to_string(), format!("{text}: {uri}"));
+            assert_eq!(error.to_string(), format!("the redirect URI {uri} {text}"));
         }
     }
 }
@@ -881,8 +883,8 @@ fn undotted_scheme_needs_native_client_and_switch() {
     assert_eq!(error, ClientError::UndottedScheme(parsed.clone()));
     assert_eq!(
         error.to_string(),
-        "a private-use scheme without a dot, or with two slashes, needs the client's switch undotted_schemes, and its name in \
-         the policy's undotted_schemes: cursor://callback"
+        "the redirect URI cursor://callback has a private-use scheme without a dot or with two slashes: use a form such as \
+         com.example.app:/callback, or set undotted_schemes for the client and list the scheme in the policy's undotted_schemes"
     );
     for client in [Client::public("a"), Client::confidential("a", secret())] {
         let error = client.authorization_code([uri]).undotted_schemes().build().unwrap_err();
@@ -902,7 +904,8 @@ fn client_warnings_list_probable_mistakes() {
         ["https://app.example/", "https://app.example/cb?x=1", "http://127.0.0.1/", "com.example:/cb", "my://cb"];
     assert_eq!(warnings(&fine), [""; 0]);
     let wildcard =
-        "the redirect URI https://app.example/* has a `*`, which is no wildcard: register each redirect URI".to_owned();
+        "the redirect URI https://app.example/* has a `*`, which is not a wildcard: register each redirect URI"
+            .to_owned();
     assert_eq!(warnings(&["https://app.example/cb", "https://app.example/*"]), [wildcard]);
     for (without, with) in [
         ("https://app.example", "https://app.example/"),
@@ -927,7 +930,7 @@ fn warning_tells_of_credentials_that_need_encoding() {
     }
     assert_eq!(
         ClientWarning::SecretNeedsEncoding.to_string(),
-        "the client secret has a `%` or `+`, which many clients do not encode in Authorization: Basic: take another \
+        "the client secret has a `%` or `+`, which many clients do not encode in Authorization: Basic: use another \
          secret, the method client_secret_post, or the client's switch raw_basic_secret"
     );
     assert_eq!(ClientSecret::random().unwrap().warning(), None);
@@ -976,7 +979,7 @@ fn forbidden_scheme_in_the_policy_does_not_build() {
         let client = Client::native("a").authorization_code([&uri]).undotted_schemes().build();
         assert!(matches!(client, Err(ClientError::RedirectUri { .. })), "{uri}");
     }
-    let text = "undotted_schemes has \"file\", which is never a redirect target";
+    let text = "undotted_schemes has \"file\", which is never allowed in a redirect URI: remove it";
     assert!(build_with("file").unwrap_err().to_string().contains(text));
     for name in ["", "JavaScript", "Cursor", "cursor:", "cursor://", ".com", "1password", "my app", "m\u{e4}"] {
         let error = build_with(name).unwrap_err();
@@ -992,7 +995,7 @@ fn forbidden_scheme_in_the_policy_does_not_build() {
 fn grant_type_unfit_for_the_client_type_is_refused() {
     let error = Client::native("a").implicit(CB).build().unwrap_err();
     assert_eq!(error, ClientError::ImplicitForNative);
-    assert_eq!(error.to_string(), "native apps do not use the implicit grant");
+    assert_eq!(error.to_string(), "a native app must not use the implicit grant: use the authorization code grant");
     for machine in [Client::public("a"), Client::native("a")] {
         let error = machine.client_credentials().build().unwrap_err();
         assert_eq!(error, ClientError::ClientCredentialsForPublic);
@@ -1025,7 +1028,7 @@ fn refresh_grant_needs_a_source_of_refresh_tokens() {
         assert_eq!(error, ClientError::RefreshTokenAlone);
         assert_eq!(
             error.to_string(),
-            "the refresh token grant needs a grant type that gives refresh tokens: authorization_code, password or an \
+            "the refresh token grant needs another grant type that gives refresh tokens: add authorization_code, password or an \
              extension grant"
         );
     }
@@ -1054,7 +1057,7 @@ fn every_address_of_a_client_is_a_web_url() {
         ] {
             let error = client.build().unwrap_err();
             assert_eq!(error, ClientError::WebUri(member), "{bad:?}");
-            assert!(error.to_string().starts_with(&format!("a {member} is an http or https URL")), "{error}");
+            assert!(error.to_string().starts_with(&format!("{member} must be an http or https URL")), "{error}");
         }
     }
 }
@@ -1082,7 +1085,7 @@ fn contacts_and_host_data_have_limits() {
     for data in [json!("a".repeat(16_383)), nested(33)] {
         let error = app().host_data(data).build().unwrap_err();
         assert_eq!(error, ClientError::HostData);
-        assert_eq!(error.to_string(), "host_data has at most 16384 bytes as JSON, nested at most 32 deep");
+        assert_eq!(error.to_string(), "host_data must have at most 16384 bytes as JSON and be nested at most 32 deep");
     }
     assert_eq!(app().build().unwrap().host_data(), &Value::Null);
 }
@@ -1104,8 +1107,9 @@ fn stored_client_is_validated_again_when_read() {
     let native = || stored(Client::native("a").authorization_code(CB).build());
     let confidential = || stored(Client::confidential("a", secret()).client_credentials().build());
     let credentials = confidential()["credentials"].clone();
-    let no_credentials = "a public client has no credentials and no authentication method but none";
-    let credential = "a confidential client has at least one credential and does not use the method none";
+    let no_credentials = "a public client must have no credentials, no raw_basic_secret and no authentication method except none: remove them, or make the client confidential";
+    let credential =
+        "a confidential client must have at least one credential and must not use the authentication method none";
     for (parts, message) in [
         (with(public(), "credentials", credentials.clone()), no_credentials),
         (with(native(), "credentials", credentials), no_credentials),
@@ -1116,16 +1120,25 @@ fn stored_client_is_validated_again_when_read() {
         (with(confidential(), "token_endpoint_auth_method", json!("none")), credential),
         (with(confidential(), "client_type", json!("public")), no_credentials),
         (with(public(), "client_type", json!("confidential")), credential),
-        (with(public(), "grant_types", json!([])), "a client may use at least one grant type, or is a resource server"),
+        (
+            with(public(), "grant_types", json!([])),
+            "a client must have at least one grant type, or be a resource server",
+        ),
         (
             with(public(), "redirect_uris", json!([])),
-            "a client that uses a redirect-based grant registers a redirect URI",
+            "a client with the authorization code grant or the implicit grant must have a redirect URI: register one",
         ),
-        (with(public(), "legacy", json!({ "pkce_optional": true })), "only a confidential client may go without PKCE"),
-        (with(native(), "legacy", json!({ "pkce_optional": true })), "only a confidential client may go without PKCE"),
+        (
+            with(public(), "legacy", json!({ "pkce_optional": true })),
+            "only a confidential client may omit PKCE: turn off pkce_optional",
+        ),
+        (
+            with(native(), "legacy", json!({ "pkce_optional": true })),
+            "only a confidential client may omit PKCE: turn off pkce_optional",
+        ),
         (
             with(with(public(), "scope", json!("a b")), "default_scope", json!("a c")),
-            "the default scope is a part of the scope, or of the scope on its own authority",
+            "the default scope must contain only scopes from scope and own_scope",
         ),
     ] {
         let error = serde_json::from_value::<Client>(parts.clone()).unwrap_err();
@@ -1243,7 +1256,7 @@ fn texts_and_numbers_of_a_client_have_limits() {
     for id in ["", "a\n", "\u{e9}", &"a".repeat(256)] {
         let error = public(id).build().unwrap_err();
         assert_eq!(error, ClientError::ClientId);
-        assert_eq!(error.to_string(), "a client identifier has 1 to 255 printable ASCII characters");
+        assert_eq!(error.to_string(), "a client identifier must have 1 to 255 printable ASCII characters");
     }
     let invisible = [
         "\u{200b}",
@@ -1263,7 +1276,7 @@ fn texts_and_numbers_of_a_client_have_limits() {
         assert_eq!(error, ClientError::ClientName, "{name:?}");
         assert_eq!(
             error.to_string(),
-            "a client_name has 1 to 200 characters, none of them a control, invisible or text-direction character"
+            "client_name must have 1 to 200 characters, without control, invisible and text-direction characters"
         );
     }
     for website in [
@@ -1287,7 +1300,7 @@ fn texts_and_numbers_of_a_client_have_limits() {
         assert_eq!(error, ClientError::WebUri("client_uri"), "{website:?}");
         assert_eq!(
             error.to_string(),
-            "a client_uri is an http or https URL without user name, password, spaces and invisible characters"
+            "client_uri must be an http or https URL of at most 2048 bytes, without user name, password, spaces and invisible characters"
         );
     }
     for website in ["http://app.example", "HTTPS://app.example/caf\u{e9}?a=b#c"] {
@@ -1301,10 +1314,16 @@ fn texts_and_numbers_of_a_client_have_limits() {
         assert_eq!(public("a").scope(scope).build().unwrap_err(), ClientError::MalformedScope, "{scope:?}");
         assert_eq!(public("a").default_scope(scope).build().unwrap_err(), ClientError::MalformedScope, "{scope:?}");
     }
-    assert_eq!(ClientError::MalformedScope.to_string(), "the scope is malformed");
+    assert_eq!(
+        ClientError::MalformedScope.to_string(),
+        "the scope is malformed: use a list of scope tokens separated by spaces"
+    );
     let error = public("a").extension_grant("device").build().unwrap_err();
     assert_eq!(error, ClientError::GrantType);
-    assert_eq!(error.to_string(), "an extension grant is named by an absolute URI");
+    assert_eq!(
+        error.to_string(),
+        "the grant type is not valid: use a built-in grant type, or the absolute URI of an extension grant"
+    );
     for name in ["Caf\u{e9} \u{2615}", "\u{65e5}\u{672c}\u{8a9e}", "\u{5e9}\u{5dc}\u{5d5}\u{5dd}", "A & B <C>"] {
         assert_eq!(public("a").name(name).build().unwrap().name(), Some(name));
     }
@@ -1331,7 +1350,7 @@ fn texts_and_numbers_of_a_client_have_limits() {
         assert_eq!(error, ClientError::Lifetime, "{number}");
         assert_eq!(
             error.to_string(),
-            "lifetimes are whole seconds, at least one, a code's at most ten minutes, the grace window 0 to 60 seconds"
+            "lifetimes must be whole seconds: at least 1, at most 600 for code, and 0 to 60 for refresh_grace"
         );
     }
 }

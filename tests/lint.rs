@@ -69,8 +69,8 @@ fn missing_server_key_is_found_if_anything_is_sealed() {
     assert_eq!(t.server.lint(), [Lint::NoServerKey]);
     assert_eq!(
         t.server.lint()[0].to_string(),
-        "the server key is missing: consent forms and logins under way break at a restart, and between several nodes; give \
-         server_key the same secret on every node"
+        "the server key is missing, so consent forms and logins in progress fail after a restart and between nodes: set \
+         server_key to the same secret on every node"
     );
     let machines = TestServer::with(|builder| builder.endpoints(|urls| urls.authorization = None));
     assert_eq!(machines.server.lint(), []);
@@ -109,7 +109,7 @@ fn scope_that_is_not_offered_is_found_in_each_list() {
 #[test]
 fn client_without_any_scope_to_consent_to_is_found() {
     let no_default = TestServer::with(|builder| builder.server_key(&KEY, &[]));
-    let text = "users can consent to no scope for the client: give it a scope that the server offers";
+    let text = "users can't consent to any scope for the client: give the client a scope that the server offers";
     let finding = (ClientLint::NoScopeForUsers, text);
     assert_found(&no_default, &app("bare").build().unwrap(), std::slice::from_ref(&finding));
     let self_registered = app("self").all_offered_scopes().registered_by(RegisteredBy::SelfService);
@@ -121,7 +121,7 @@ fn client_without_any_scope_to_consent_to_is_found() {
 #[test]
 fn machine_without_own_scope_is_found() {
     let t = plain();
-    let text = "the client has no scope on its own authority: give it an own_scope that the server offers";
+    let text = "the client can't get any scope without a user: give the client an own_scope that the server offers";
     let self_registered = machine("self").scope("user:read").registered_by(RegisteredBy::SelfService);
     assert_found(&t, &self_registered.build().unwrap(), &[(ClientLint::NoOwnScope, text)]);
     // Without the grant it needs none.
@@ -134,7 +134,7 @@ fn grant_type_that_is_not_served_is_found() {
     const VOUCHER: &str = "urn:example:grant:voucher";
     let not_served = |name: &str| {
         let text =
-            format!("the grant type {name} is not served by the server: switch it on, or remove it from the client");
+            format!("the grant type {name} is not supported by the server: turn it on, or remove it from the client");
         (ClientLint::GrantTypeNotServed(GrantType::new(name).unwrap()), text)
     };
     let t = plain();
@@ -171,7 +171,7 @@ fn grant_type_that_is_not_served_is_found() {
 fn refresh_token_that_is_never_issued_is_found() {
     let t = server(|policy| policy.refresh_tokens = RefreshTokens::OfflineAccess, |builder| builder);
     let text =
-        "the client can have no refresh token without the scope offline_access: add it to the scope of the client";
+        "the client can't get a refresh token without the scope offline_access: add it to the scope of the client";
     let without = app("without").scope("user:read").build().unwrap();
     assert_found(&t, &without, &[(ClientLint::RefreshTokenNeverIssued, text)]);
     assert_found(&t, &app("with").scope("user:read offline_access").build().unwrap(), &[]);
@@ -236,8 +236,8 @@ fn client_with_expired_credentials_is_found() {
 fn resource_server_without_introspection_is_found() {
     let t = server(|_| (), |builder| builder.endpoints(|urls| urls.introspection = None));
     let api = Client::confidential("api", ClientCredential::opaque()).resource_server().build().unwrap();
-    let text =
-        "the client is a resource server, but there is no introspection endpoint: set its URL, or remove the switch";
+    let text = "the client is a resource server, but the server has no introspection endpoint: set its URL, or turn off \
+         resource_server";
     assert_found(&t, &api, &[(ClientLint::IntrospectionNotServed, text)]);
     assert_found(&plain(), &api, &[]);
 }
@@ -247,7 +247,7 @@ fn client_of_a_newer_version_is_found() {
     let stored = r#"{"client_id":"newer","client_type":"public","grant_types":["authorization_code"],
         "redirect_uris":["https://app.example/cb"],"dpop_bound":true,"crit":["dpop_bound"]}"#;
     let newer = Client::from_parts(ClientParts::from_stored(stored).unwrap()).unwrap();
-    let text = "the member \"dpop_bound\" of the client is not enforced by this version, so it gets no tokens: upgrade this node";
+    let text = "the member \"dpop_bound\" of the client is not enforced by this version, so the client gets no tokens: upgrade this node";
     assert_found(&plain(), &newer, &[(ClientLint::MemberNotEnforced("dpop_bound".into()), text)]);
 }
 

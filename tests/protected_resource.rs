@@ -284,7 +284,7 @@ async fn identifier_that_is_not_fit_builds_no_server() {
         let error = built(ProtectedResource::new(bad)).await.unwrap_err();
         assert!(matches!(&error, BuildError::Resource(identifier) if identifier == bad), "{bad:?}: {error}");
         let message = "use an https URL (or an http URL on the loopback interface) without fragment";
-        assert_eq!(error.to_string(), format!("the resource identifier {bad:?} {message}"));
+        assert_eq!(error.to_string(), format!("the resource identifier {bad:?} is not valid: {message}"));
     }
 }
 

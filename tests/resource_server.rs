@@ -434,7 +434,7 @@ async fn unusable_answer_is_503_and_never_a_success() {
     let json = "application/json";
     for status in [201, 204, 302, 400, 401, 403, 429, 500, 503] {
         setup.endpoint.answer(status, json, good().to_string());
-        setup.assert_failed(&token, &format!("answered with the status {status}")).await;
+        setup.assert_failed(&token, &format!("responded with the status {status}")).await;
     }
     for content_type in ["", "text/html", "application/token-introspection+jwt", "application/jsonp", "json"] {
         setup.endpoint.answer(200, content_type, good().to_string());
@@ -496,7 +496,7 @@ async fn failures_and_inactive_tokens_are_not_cached() {
     assert_eq!(std::error::Error::source(&**failure).unwrap().to_string(), "connection refused");
     *setup.endpoint.0.is_down.lock().unwrap() = false;
     setup.t.faults.fail(1, Fault::Unavailable);
-    setup.assert_failed(&tokens.access_token, "answered with the status 503").await;
+    setup.assert_failed(&tokens.access_token, "responded with the status 503").await;
     setup.check(&tokens.access_token).await.unwrap();
 
     let unknown = AccessToken::new("unknown");

@@ -1,29 +1,30 @@
-//! Which scopes a client may have: with a user's consent, and on its own authority.
+//! The scopes that a client may have, with the consent of a user and without a user.
 
 use super::{Client, RegisteredBy};
 use crate::scope::Scope;
 
 /// The scopes that users can consent to for a client.
 ///
-/// It is judged at each request, by what the server offers then. A grant keeps the scope that its user agreed to, but each token that
-/// is issued later has only what is still allowed. For a client that
-/// [no administrator registered](RegisteredBy), each is cut to [`Policy::self_service_scope`](crate::Policy::self_service_scope), if the
-/// policy has one.
+/// It is evaluated at each request against the scopes that the server then offers. A grant keeps the scope that its
+/// user agreed to, but each later token has only the scopes that are still allowed. If [no administrator
+/// registered](RegisteredBy) the client, [`Policy::self_service_scope`](crate::Policy::self_service_scope) limits each
+/// variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "every decision about a client's scope must be taken for all of them")]
 pub enum AllowedScope<'a> {
-    /// The scopes of this list that the server offers.
+    /// The scopes from this list that the server offers.
     Listed(&'a Scope),
-    /// The server's [default scope](crate::Builder::default_scope), and nothing if it has none.
+    /// The [default scope](crate::Builder::default_scope) of the server, or no scope if it has none.
     Default,
-    /// All scopes that the server offers, later ones included. For a client that no administrator registered, the scopes
-    /// of `self_service_scope`, or else the server's default scope: scopes that are declared later are not among them.
+    /// All scopes that the server offers, including those that are declared later. For a client that no administrator
+    /// registered: the scopes of `self_service_scope`, or the default scope of the server if the policy has none.
     AllOffered,
 }
 
 impl Client {
-    /// Returns the scopes that users can consent to for it. A scope that is taken away is in no token that is issued later, at a
-    /// refresh neither. Access tokens that it has keep the scope until they expire: to end those too, revoke its grants.
+    /// Returns the scopes that users can consent to for the client. If you remove a scope, later tokens do not contain
+    /// it, not even after a refresh. Existing access tokens keep it until they expire. To end them at once, revoke the
+    /// grants of the client.
     #[must_use]
     pub const fn allowed_scope(&self) -> AllowedScope<'_> {
         match &self.parts().scope {
@@ -33,19 +34,19 @@ impl Client {
         }
     }
 
-    /// Returns the list of scopes that it can have on its own authority, without a user: by the client credentials grant (RFC 6749
+    /// Returns the list of scopes that the client can get without a user: by the client credentials grant (RFC 6749
     /// §4.4), or by an extension grant that asks for it.
     ///
-    /// `None` means a list that depends on who registered the client. A client that an administrator registered can have the scopes
-    /// that are [listed](AllowedScope::Listed) for consent, or else the server's default scope, also with
-    /// [`AllOffered`](AllowedScope::AllOffered): no user is asked, so scopes that are declared later are not among them. Any other client
-    /// can have none.
+    /// With `None`, the scopes depend on who registered the client. If an administrator did, the client can get the
+    /// scopes that are [listed](AllowedScope::Listed) for consent. If there is no list, it can get the default scope of
+    /// the server, also with [`AllOffered`](AllowedScope::AllOffered): scopes that are declared later are not included,
+    /// because no user is asked. Any other client can get no scope.
     #[must_use]
     pub const fn own_scope(&self) -> Option<&Scope> {
         self.parts().own_scope.as_ref()
     }
 
-    /// Whether an administrator registered it. Every other party is untrusted.
+    /// Returns whether an administrator registered the client. Any other party is untrusted.
     pub(crate) fn is_registered_by_administrator(&self) -> bool {
         self.registered_by() == RegisteredBy::Administrator
     }
@@ -67,7 +68,7 @@ mod tests {
     fn own_scope_is_critical_while_present() {
         let stored = serde_json::to_value(machine()).unwrap();
         assert_eq!((&stored["own_scope"], &stored["crit"]), (&json!("jobs"), &json!(["own_scope"])));
-        // Both readers know it, and write it again once.
+        // Both readers know the member, and write it once.
         for read in
             [serde_json::from_value(stored.clone()).unwrap(), ClientParts::from_stored(&stored.to_string()).unwrap()]
         {
@@ -76,7 +77,7 @@ mod tests {
             let without = ClientParts { own_scope: None, ..read };
             assert_eq!(serde_json::to_value(without).unwrap().get("crit"), None);
         }
-        // A newer version's names stay beside it.
+        // Critical members of a newer version are kept.
         let mut newer = stored;
         newer["crit"] = json!(["dpop_bound", "own_scope"]);
         newer["dpop_bound"] = json!(true);

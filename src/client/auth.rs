@@ -1,4 +1,4 @@
-//! Client authentication (RFC 6749 §2.3), the same at every endpoint.
+//! Client authentication (RFC 6749 §2.3). It is the same at every endpoint.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -16,20 +16,20 @@ use crate::record::{ClientId, is_client_id, is_printable};
 use crate::secret::ClientSecret;
 use crate::server_context::ServerContext;
 
-/// A client that has proven who it is, or a public one that need not. Made by client authentication alone, so that what
-/// demands one can't be reached without.
+/// A client that has authenticated, or a public client, which need not. Only client authentication makes a value of
+/// this type, so a function that takes one can't be called for an unauthenticated client.
 #[derive(Debug, Clone)]
 pub struct AuthenticatedClient {
     client: Arc<Client>,
     proof: ClientProof,
 }
 
-/// By what a client has proven who it is.
+/// How a client has authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientProof {
-    /// A secret that only the client and the server know.
+    /// By a secret.
     Secret,
-    /// Nothing: a public client.
+    /// Not at all: it is a public client.
     None,
 }
 
@@ -46,42 +46,42 @@ impl Deref for AuthenticatedClient {
     }
 }
 
-/// Parameters by which a client identifies itself in a body.
+/// The body parameters for client authentication.
 pub(crate) const PARAMETERS: [&str; 4] = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
 
-/// Parameters of a request about a token, each allowed once (RFC 7009 §2.1, RFC 7662 §2.1).
+/// The parameters of a revocation or introspection request. Each may occur once (RFC 7009 §2.1, RFC 7662 §2.1).
 pub(crate) const PARAMETERS_ABOUT_A_TOKEN: [&str; 6] = {
     let [id, secret, assertion, assertion_type] = PARAMETERS;
     ["token", "token_type_hint", id, secret, assertion, assertion_type]
 };
 
-/// What a request presents to prove who its client is: one proof at most, and not yet checked.
+/// The proof of a client's identity in a request, before it is checked. A request has one at most.
 enum Proof<'a> {
-    /// A secret, and how it was presented.
+    /// A secret, with the method that presents it.
     Secret(ReadSecret<'a>, AuthenticationMethod),
     /// The identifier alone.
     None,
 }
 
-/// A secret that was presented, in each way that it can be read.
+/// A presented secret, in each possible reading (with or without form-decoding).
 struct ReadSecret<'a> {
     secret: &'a ClientSecret,
-    /// Whether that is the raw reading, and the only one.
+    /// Whether `secret` is the raw reading and no other reading exists.
     only_raw: bool,
-    /// The raw reading beside it.
+    /// The raw reading, if it exists in addition to `secret`.
     raw: Option<&'a ClientSecret>,
 }
 
-/// What has become known of the client of a request, for the observer too.
+/// The client of a request, as far as it is known. The observer gets it, too.
 #[derive(Default)]
 pub(crate) struct Caller {
     authenticated: Option<AuthenticatedClient>,
-    /// The client that the request names, while it has not proven to be it.
+    /// The client that the request names, until it has authenticated.
     presented: Option<Arc<Client>>,
 }
 
 impl Caller {
-    /// Authenticates the client of a request: collects the one proof that it presents, then checks it.
+    /// Authenticates the client of a request: collects its proof, then checks it.
     pub(crate) async fn authenticate<E>(
         &mut self,
         server: &ServerContext,
@@ -98,7 +98,8 @@ impl Caller {
                 let takes_raw = client.is_some_and(Client::may_send_raw_secret);
                 let attempt = ClientAttempt {
                     client_id: id,
-                    // A secret that this client could not have meant counts like one that is tried on an unknown client.
+                    // A client that must form-encode can't have meant a raw-only secret. Treat it as a try on an
+                    // unknown client.
                     client: client.filter(|_| takes_raw || !read.only_raw),
                     secret: read.secret,
                     raw_secret: read.raw.filter(|_| takes_raw),
@@ -110,7 +111,7 @@ impl Caller {
             }
         };
         match checked {
-            // The request alone decides on this answer, so it says nothing of the client.
+            // Only the request determines this error, so it reveals nothing about the client.
             Err(Error::Refused(refusal)) if has_escapes(request) && refusal.code() == ErrorCode::INVALID_CLIENT => {
                 return Err(Refusal::UnencodedCredentials.into());
             }
@@ -120,23 +121,23 @@ impl Caller {
         Ok(self.authenticated.insert(AuthenticatedClient { client, proof: proven }))
     }
 
-    /// The client that has authenticated.
+    /// Returns the client that has authenticated.
     pub(crate) fn client(&self) -> Option<&Client> {
         self.authenticated.as_deref()
     }
 
-    /// The identifier of the client that has authenticated.
+    /// Returns the identifier of the client that has authenticated.
     pub(crate) fn client_id(&self) -> Option<&ClientId> {
         self.client().map(Client::id)
     }
 
-    /// The client that the request named without proving to be it.
+    /// Returns the client that the request names, if it has not authenticated.
     pub(crate) fn presented_client_id(&self) -> Option<&ClientId> {
         self.presented.as_deref().map(Client::id)
     }
 }
 
-/// Collects the identifier and the proof from the header and the body. Two proofs are an error, whether they are right or not
+/// Collects the identifier and the proof from the header and the body. Two proofs are an error, even if both are right
 /// (RFC 6749 §2.3).
 fn presented<'r, E>(
     request: &'r ClientRequest<'_, E>,
@@ -167,8 +168,8 @@ fn presented<'r, E>(
     }
 }
 
-/// Authenticates the client of a request at an endpoint of a capability or of the application. A failure is told as at the token
-/// endpoint.
+/// Authenticates the client of a request at an endpoint of a capability or of the host app. A failure sends the same
+/// event as at the token endpoint.
 pub(crate) async fn authenticate_client(
     server: &ServerContext,
     request: &Request,
@@ -198,24 +199,24 @@ async fn read_and_authenticate(
     Ok(client.clone())
 }
 
-/// An endpoint of a capability or of the application.
+/// An endpoint of a capability or of the host app.
 enum OtherEndpoint {}
 
 impl ServerView<'_> {
-    /// Authenticates the client of a request, as [`AuthorizationServer::authenticate_client`] does; the limit of the endpoint counts
-    /// for its body.
+    /// Authenticates the client of a request like [`AuthorizationServer::authenticate_client`]. The body limit of the
+    /// endpoint applies.
     ///
     /// # Errors
-    /// See there. [`refuse`](ServerView::refuse) makes the answer.
+    /// The same as for that method. Pass the error to [`refuse`](ServerView::refuse) to get a response.
     ///
     /// [`AuthorizationServer::authenticate_client`]: crate::AuthorizationServer::authenticate_client
     pub async fn authenticate_client(self, request: &Request) -> Result<AuthenticatedClient, Error> {
-        // The dispatcher has held the request to the limit of its endpoint, which may be above that of the policy.
+        // The dispatcher has already applied the limit of the endpoint, which may be above that of the policy.
         authenticate_client(self.server, request, usize::MAX).await
     }
 }
 
-/// An identifier alone is enough for a public client, and for no other (RFC 6749 §2.2, §3.2.1).
+/// Accepts a public client without a secret, and no other client (RFC 6749 §2.2, §3.2.1).
 fn without_secret(client: Option<&Client>) -> Result<(), Refusal> {
     match client {
         None => Err(Refusal::UnknownClient),
@@ -224,12 +225,12 @@ fn without_secret(client: Option<&Client>) -> Result<(), Refusal> {
     }
 }
 
-/// Whether a Basic header has what a client that does not form-encode would send as it is.
+/// Returns whether a Basic header has a `%` or `+`, which a client without form-encoding sends unchanged.
 fn has_escapes<E>(request: &ClientRequest<'_, E>) -> bool {
     request.credentials.as_ref().is_ok_and(|basic| basic.as_ref().is_some_and(|basic| basic.has_escapes))
 }
 
-/// A secret that was presented must be right, even from a client that needs none (RFC 6749 §3.2.1).
+/// Checks a presented secret. It must be right even if the client needs none (RFC 6749 §3.2.1).
 async fn with_secret(
     server: &ServerContext,
     client: Option<&Client>,
@@ -239,7 +240,7 @@ async fn with_secret(
         return Err(Refusal::AuthenticationMethodNotAllowed.into());
     }
     let secret = attempt.secret.expose();
-    // The identifier of a client that was found is one.
+    // The identifier of a found client is well-formed.
     let is_id = client.is_some() || is_client_id(attempt.client_id);
     if secret.is_empty() || !is_id || !is_printable(secret) {
         return Err(Refusal::ClientAuthenticationFailed.into());

@@ -1,4 +1,4 @@
-//! How a client proves who it is, as far as it is stored.
+//! The stored credentials of a client, and its authentication methods.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -6,50 +6,50 @@ use time::serde::rfc3339;
 
 use crate::secret::{ClientSecret, SecretDigest};
 
-/// One credential of a confidential client. A client may have several at a time, so that a secret can be replaced while
-/// the old one still works.
+/// A credential of a confidential client. A client may have several at once, so that a secret can be replaced while the
+/// old one still works.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum ClientCredential {
-    /// A generated secret, kept as its SHA-256.
+    /// A secret, stored as its SHA-256 digest.
     #[non_exhaustive]
     Secret {
         /// The digest.
         digest: SecretDigest,
-        /// Whether this library generated the secret, see [`ClientSecret::random`]. A [`Limiter`](crate::Limiter) never throttles such a
-        /// secret, because nobody can guess it.
+        /// Whether this library generated the secret, see [`ClientSecret::random`]. A [`Limiter`](crate::Limiter) never
+        /// throttles such a secret, because nobody can guess it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         generated: bool,
-        /// From when on it no longer authenticates; `None` for never.
+        /// The time when the credential expires; `None` if it does not expire.
         #[serde(default, with = "rfc3339::option")]
         expires_at: Option<OffsetDateTime>,
     },
-    /// A secret that only the host's [`Authenticator`](crate::Authenticator) can check: one hashed with argon2, kept in
-    /// a vault or a directory.
+    /// A secret that only the [`Authenticator`](crate::Authenticator) of the host app can check, for example in a
+    /// vault, in a directory, or as an Argon2 hash.
     #[non_exhaustive]
     Opaque {
-        /// From when on it no longer authenticates; `None` for never.
+        /// The time when the credential expires; `None` if it does not expire.
         #[serde(default, with = "rfc3339::option")]
         expires_at: Option<OffsetDateTime>,
     },
 }
 
 impl ClientCredential {
-    /// A generated secret without expiry. It is marked as generated if it comes from [`ClientSecret::random`] or
-    /// [`ClientSecret::generate`], and not if it was made from a text.
+    /// Returns a credential without expiry for a secret. It is marked as generated if the secret comes from
+    /// [`ClientSecret::random`] or [`ClientSecret::generate`], but not if the secret was made from a text.
     #[must_use]
     pub fn secret(secret: &ClientSecret) -> Self {
         Self::Secret { digest: SecretDigest::of(secret), generated: secret.is_generated(), expires_at: None }
     }
 
-    /// Returns a credential without expiry for a secret of which only the digest is known, such as one from another database.
+    /// Returns a credential without expiry for the digest of a secret, such as one from another database.
     ///
     /// ```
     /// use grantor::{ClientCredential, ClientSecret};
     /// use grantor::secret::SecretDigest;
     ///
-    /// let digest: [u8; 32] = *SecretDigest::of(&ClientSecret::random()?).as_bytes(); // what another server has stored
+    /// let digest: [u8; 32] = *SecretDigest::of(&ClientSecret::random()?).as_bytes(); // from the database of another server
     /// let credential = ClientCredential::from_digest(SecretDigest::from_bytes(digest));
     /// assert_eq!(credential.expires_at(), None);
     /// # Ok::<(), grantor::EntropyError>(())
@@ -59,13 +59,13 @@ impl ClientCredential {
         Self::Secret { digest, generated: false, expires_at: None }
     }
 
-    /// A secret that the host checks, without expiry.
+    /// Returns a credential without expiry that the host app checks.
     #[must_use]
     pub const fn opaque() -> Self {
         Self::Opaque { expires_at: None }
     }
 
-    /// The same credential, ending at `at`.
+    /// Returns the credential with an expiry at `at`.
     #[must_use]
     pub fn expiring(mut self, at: OffsetDateTime) -> Self {
         match &mut self {
@@ -74,7 +74,7 @@ impl ClientCredential {
         self
     }
 
-    /// From when on it no longer authenticates; `None` for never.
+    /// Returns the time when the credential expires, or `None` if it does not expire.
     #[must_use]
     pub const fn expires_at(&self) -> Option<OffsetDateTime> {
         match self {
@@ -82,7 +82,7 @@ impl ClientCredential {
         }
     }
 
-    /// Whether it still authenticates.
+    /// Returns whether the credential has not expired.
     #[must_use]
     pub fn is_live(&self, now: OffsetDateTime) -> bool {
         self.expires_at().is_none_or(|end| now < end)
@@ -98,15 +98,15 @@ pub enum AuthenticationMethod {
     ClientSecretBasic,
     /// Identifier and secret in the body.
     ClientSecretPost,
-    /// The identifier alone: public clients.
+    /// Only the identifier, for public clients.
     None,
 }
 
 impl AuthenticationMethod {
-    /// All methods of this server. Its metadata lists them.
+    /// All methods that the server supports. The metadata lists them.
     pub(crate) const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
 
-    /// The name in the registry.
+    /// Returns the name in the registry.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

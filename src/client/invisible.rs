@@ -1,17 +1,18 @@
-//! Characters that are not seen, or that change how the text around them is shown.
+//! Characters that are invisible, or that change how the surrounding text is displayed.
 
 use std::ops::RangeInclusive;
 
-/// Whether a character could make a name blank, look like another one, or rewrite the consent page around it.
+/// Returns whether a character could make a name blank, make it look like another name, or reorder the text of a
+/// consent page.
 pub(super) fn is_deceptive(c: char) -> bool {
     c.is_control() || BLANK.contains(&c) || !c.is_ascii() && INVISIBLE.iter().any(|range| range.contains(&c))
 }
 
-/// A symbol of Braille without a dot, and a musical one that stands for no note. Unicode counts them as visible.
+/// The blank Braille pattern and the musical null notehead. Unicode counts them as visible.
 const BLANK: [char; 2] = ['\u{2800}', '\u{1d159}'];
 
-/// The ranges of characters to which Unicode gives the property `Default_Ignorable_Code_Point` or the general category `Cf`, `Zl` or
-/// `Zp`. The test below holds it against the tables of a crate; the core has no dependency on one.
+/// The characters with the Unicode property `Default_Ignorable_Code_Point` or the general category `Cf`, `Zl` or `Zp`.
+/// A test compares the ranges with the tables of a crate, which is only a dev-dependency.
 const INVISIBLE: [RangeInclusive<char>; 25] = [
     '\u{ad}'..='\u{ad}',
     '\u{34f}'..='\u{34f}',

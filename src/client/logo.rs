@@ -1,10 +1,10 @@
-//! Showing a client's logo on a page that may load nothing from elsewhere.
+//! [`Logo`]: the logo of a client on a page whose content security policy blocks other hosts.
 
 use super::{Client, RegisteredBy};
 use crate::http::Response;
 use crate::web_url::WebUrl;
 
-/// A client's logo that a page may load from the logo's own host, see [`Client::logo`].
+/// The logo of a client, for a page that loads it from the host of the logo. See [`Client::logo`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logo<'a> {
     uri: &'a str,
@@ -12,15 +12,15 @@ pub struct Logo<'a> {
 }
 
 impl Logo<'_> {
-    /// Returns the URL for the `src` attribute. Text from outside: escape it.
+    /// Returns the URL for the `src` attribute. It is untrusted text: escape it.
     #[must_use]
     pub const fn uri(&self) -> &str {
         self.uri
     }
 
     /// Returns the origin of the logo as a source for the directive `img-src`, such as `https://cdn.example`.
-    /// [`Response::with_logo`](crate::Response::with_logo) adds it to a page of the library. Pages with a policy of their own add
-    /// it there.
+    /// [`Response::with_logo`](crate::Response::with_logo) adds it to a page of the library. If your page has another
+    /// policy, add it there.
     #[must_use]
     pub fn csp_source(&self) -> &str {
         &self.csp_source
@@ -28,12 +28,12 @@ impl Logo<'_> {
 }
 
 impl Client {
-    /// Returns the logo, if a page may load it from its host: an administrator has registered the client, and the URL has the scheme
-    /// `https` and a plain host.
+    /// Returns the logo if a page may load it from its host. That requires that an administrator registered the client,
+    /// and that the URL has the scheme `https` and a plain host.
     ///
-    /// The logo's host learns the address and the browser of each user who is at the page, and when. It can change the image
-    /// at any time. So the logo of a client that registered itself is never loaded from elsewhere; copy such a logo to your own
-    /// server, or show none. No page shows a logo unless the host writes it into the page.
+    /// The host of the logo learns the IP address and the browser of each user who visits the page, and the time. It
+    /// can change the image at any time. So this method returns no logo for a client that registered itself: copy such
+    /// a logo to your server, or show none. The library's pages never show a logo.
     ///
     /// ```
     /// use grantor::{Client, Response};
@@ -54,18 +54,18 @@ impl Client {
 }
 
 impl Response {
-    /// Lets this [`page`](Self::page) load images from the origin of a logo, besides those that its content security policy allows
-    /// already. Nothing else of the policy changes. A response without one stays as it is.
+    /// Lets this [`page`](Self::page) load images from the origin of a logo. It adds the origin to the content security
+    /// policy and changes nothing else. A response without such a policy stays unchanged.
     ///
-    /// The request for the logo tells its host that a user is at this page, see [`Client::logo`]. It has no `Referer`, because the
-    /// page has `Referrer-Policy: no-referrer`.
+    /// The request for the logo reveals to its host that a user visits the page, see [`Client::logo`]. It has no
+    /// `Referer`, because the page has `Referrer-Policy: no-referrer`.
     pub fn with_logo(self, logo: &Logo<'_>) -> Self {
         self.with_image_source(logo.csp_source())
     }
 }
 
-/// Returns the origin of a URL as a source. A host may have characters that mean something in a policy: `*` is every host, and `;`
-/// begins another directive. A policy has no form for IPv6 addresses.
+/// Returns the origin of a URL as a source. Returns `None` for a host with characters that have a meaning in a policy,
+/// such as `*` or `;`, and for IPv6 addresses, which a policy can't contain.
 fn csp_source(url: &WebUrl<'_>) -> Option<String> {
     let is_plain = |host: &str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     let host = url.host();

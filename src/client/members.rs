@@ -1,7 +1,7 @@
-//! The table of a client's members: their names, defaults, who may set them, and which of them restrict the client.
+//! The table of a client's members: their names and defaults, who may set them, and whether they restrict the client.
 //!
-//! Everything that reads or writes a registration goes by this table: the stored form, an operator's file, and what a client sends
-//! about itself.
+//! All code that reads or writes a registration uses this table: the stored form, a file of the operator, and the
+//! registration that a client sends.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,17 +15,17 @@ use crate::details::UnknownMembers;
 use crate::record::{ClientId, GrantType};
 use crate::scope::Scope;
 
-/// Who may set a member of a client, from the least trusted party to the most trusted one.
+/// The party that may set a member of a client. The order is from the least trusted to the most trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum SetBy {
     /// Anyone who registers a client.
     Anyone,
-    /// A software statement that was verified (RFC 7591 §2.3).
+    /// A verified software statement (RFC 7591 §2.3).
     Statement,
-    /// The host's registration policy, in code.
+    /// The registration policy of the host app, in code.
     Policy,
-    /// The host alone: the member gives the client rights that no registration may ask for.
+    /// Only the host app: the member gives the client rights that a registration may not request.
     Host,
 }
 
@@ -33,23 +33,23 @@ pub enum SetBy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Member {
-    /// The name in JSON: that of RFC 7591 §2, if it has one.
+    /// The name in JSON. It is that of RFC 7591 §2 if the RFC defines one.
     pub name: &'static str,
-    /// Who may set it.
+    /// The least trusted party that may set the member.
     pub set_by: SetBy,
-    /// Whether it restricts the client. The stored form names it in `crit`, so that a version which does not know it issues
-    /// nothing to the client.
+    /// Whether the member restricts the client. The stored form then names it in `crit`, so that a version that does
+    /// not know the member issues no tokens to the client.
     pub restricts: bool,
 }
 
-/// Why a member of a client can't be read.
+/// The reason why a member of a client can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{member}: {problem}")]
 #[non_exhaustive]
 pub struct MemberError {
     /// The name of the member.
     pub member: Box<str>,
-    /// What is wrong with it.
+    /// The problem of its value.
     pub problem: Box<str>,
 }
 
@@ -59,43 +59,45 @@ impl MemberError {
     }
 }
 
-/// Reads the value of a member.
+/// Parses the value of a member.
 fn read<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, MemberError> {
     serde_json::from_value(value).map_err(|error| MemberError::new(name, error))
 }
 
 /// Adds a member to a stored client, unless it has its default value.
 fn put<T: Serialize>(members: &mut Map<String, Value>, name: &str, value: &T, default: &T) {
-    // Nothing in a registration fails to serialise.
+    // Every value of a registration can be serialized.
     let [value, default] = [value, default].map(|value| serde_json::to_value(value).unwrap_or_default());
     if value != default {
         members.insert(name.to_owned(), value);
     }
 }
 
-/// The members that ask for encrypted introspection answers (RFC 9701 §6).
+/// The members that request encrypted introspection responses (RFC 9701 §6).
 const ENCRYPTION: [&str; 2] = ["introspection_encrypted_response_alg", "introspection_encrypted_response_enc"];
 
-/// Refuses a registration that asks for encryption. Without an error, the client would take it for granted.
+/// Refuses a registration that requests encryption. Without an error, the client would expect it.
 fn refuse_encryption(sent: &Map<String, Value>) -> Result<(), MemberError> {
     let asked = ENCRYPTION.into_iter().find(|name| sent.get(*name).is_some_and(|value| !value.is_null()));
-    asked.map_or(Ok(()), |name| Err(MemberError::new(name, "encrypted answers are not supported: leave it out")))
+    asked.map_or(Ok(()), |name| Err(MemberError::new(name, "encrypted responses are not supported: remove it")))
 }
 
-/// Defines [`ClientParts`] and its readers and writers from the table. A row is `name: type = default, who may set it`, then
-/// `restricts` if the member restricts the client, and `[feature = "name"]` if it belongs to a feature. Without the feature the member
-/// is unknown. A default never changes, because a member that has its default is not stored.
+/// Defines [`ClientParts`] and its readers and writers from the table. A row is `name: type = default, set_by`,
+/// followed by `restricts` if the member restricts the client, and by `[feature = "name"]` if the member belongs to a
+/// feature. Without the feature the member is unknown. Never change a default: a member with its default value is not
+/// stored.
 macro_rules! members {
     (@restricts) => { false };
     (@restricts restricts) => { true };
     ($(
         $(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $set_by:ident $($restricts:ident)? $([$feature:meta])?;
     )*) => {
-        /// The members of a [`Client`](super::Client), open for reading and writing.
+        /// The members of a [`Client`](super::Client) as public fields.
         /// [`Client::from_parts`](super::Client::from_parts) checks them.
         ///
-        /// In JSON, members that are left out take their defaults, and unknown members are refused. A storage reads by
-        /// [`from_stored`](Self::from_stored). [`set_members`](Self::set_members) reads a file, or a registration that was sent.
+        /// In JSON, missing members take their defaults, and unknown members are refused. A storage uses
+        /// [`from_stored`](Self::from_stored) instead, and [`set_members`](Self::set_members) reads a file or a
+        /// registration request.
         #[derive(Clone)]
         #[non_exhaustive]
         pub struct ClientParts {
@@ -108,7 +110,7 @@ macro_rules! members {
         }
 
         impl fmt::Debug for ClientParts {
-            /// Without the host's data, which may be secret.
+            /// Leaves out the data of the host app, which may be secret.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut shown = f.debug_struct("ClientParts");
                 shown.field("client_id", &self.client_id).field("client_type", &self.client_type);
@@ -121,7 +123,7 @@ macro_rules! members {
         }
 
         impl ClientParts {
-            /// The table of members: the name, who may set it, and whether it restricts the client.
+            /// The table of members.
             pub const MEMBERS: &'static [Member] = &[
                 Member { name: "client_id", set_by: SetBy::Host, restricts: false },
                 Member { name: "client_type", set_by: SetBy::Host, restricts: false },
@@ -133,13 +135,13 @@ macro_rules! members {
             ];
             const KNOWN: &'static [&'static str] = &["client_id", "client_type", $($(#[cfg($feature)])? stringify!($name)),*];
 
-            /// Returns the parts of a client with nothing but an identifier and a type.
+            /// Returns parts with an identifier and a type, and defaults for all other members.
             #[must_use]
             pub fn new(client_id: ClientId, client_type: ClientType) -> Self {
                 Self { client_id, client_type, $($(#[cfg($feature)])? $name: $default,)* unknown: UnknownMembers::default() }
             }
 
-            /// Reads the stored form. Members that were read are removed from `members`.
+            /// Reads the stored form, and removes the members that it reads from `members`.
             fn take(members: &mut Map<String, Value>) -> Result<Self, MemberError> {
                 let mut required = |name| members.remove(name).ok_or_else(|| MemberError::new(name, "is missing"));
                 let client_id = read("client_id", required("client_id")?)?;
@@ -147,7 +149,7 @@ macro_rules! members {
                 $($(#[cfg($feature)])? if let Some(value) = members.remove(stringify!($name)) {
                     parts.$name = read(stringify!($name), value)?;
                 })*
-                // Written again by `to_members`, for members that are still there then.
+                // `to_members` adds the names of restricting members again.
                 UnknownMembers::remove_critical(members, &Self::restricting());
                 Ok(parts)
             }
@@ -165,19 +167,19 @@ macro_rules! members {
                 self.unknown.clone().with(members, &Self::restricting())
             }
 
-            /// Replaces all members that `by` may set, as an update of a registration does (RFC 7592 §2.2). A member that is absent
-            /// from `sent` or `null` takes its default. Members that `by` may not set keep their values, but for
-            /// [`registered_by`](Self::registered_by): unless the host sets the members, the client has registered itself from then
-            /// on. So it has no authority of its own that no host gave it, and a client that only an administrator can register, such as a
-            /// first-party one, can't be built from the parts.
+            /// Replaces all members that `by` may set, like an update of a registration (RFC 7592 §2.2). A member that
+            /// is missing in `sent` or is `null` takes its default. Members that `by` may not set keep their values,
+            /// except [`registered_by`](Self::registered_by): it becomes [`RegisteredBy::SelfService`] unless `by` is
+            /// [`SetBy::Host`]. So the client loses the rights of a client that an administrator registered. A client
+            /// that only an administrator can register, such as a first-party client, can't be built from the parts.
             ///
-            /// Members that were read are removed from `sent`. The rest is unknown, or not for `by` to set: a registration
-            /// endpoint ignores it (RFC 7591 §2), and the reader of an operator's file refuses it. `client_id` and
-            /// `client_type` are never read.
+            /// It removes the members that it reads from `sent`. The remaining ones are unknown, or `by` may not set
+            /// them. A registration endpoint ignores them (RFC 7591 §2), and a reader of an operator's file should
+            /// refuse them. `client_id` and `client_type` are never read.
             ///
             /// # Errors
-            /// A member has a value that can't be read, or asks for encrypted answers (RFC 9701 §6), which are not supported. Then the
-            /// parts have not changed.
+            /// The value of a member can't be read, or a member requests encrypted responses (RFC 9701 §6), which are
+            /// not supported. The parts are unchanged.
             pub fn set_members(&mut self, sent: &mut Map<String, Value>, by: SetBy) -> Result<(), MemberError> {
                 refuse_encryption(sent)?;
                 let mut changed = self.clone();
@@ -189,7 +191,7 @@ macro_rules! members {
                     };
                 })*
                 if by < SetBy::Host {
-                    // Another party than the administrator has chosen what is registered.
+                    // A party other than the administrator chose the members.
                     changed.registered_by = RegisteredBy::SelfService;
                 }
                 *self = changed;
@@ -226,13 +228,14 @@ members! {
     localhost_for_development: bool = false, Policy;
     /// See [`Client::has_undotted_schemes`](super::Client::has_undotted_schemes).
     undotted_schemes: bool = false, Policy;
-    /// See [`AllowedScope::AllOffered`](super::AllowedScope::AllOffered). Only without a [`scope`](Self::scope).
+    /// See [`AllowedScope::AllOffered`](super::AllowedScope::AllOffered). Not together with a [`scope`](Self::scope).
     all_offered_scopes: bool = false, Policy;
     /// See [`Client::own_scope`](super::Client::own_scope).
     own_scope: Option<Scope> = None, Host restricts;
     /// See [`Client::default_scope`](super::Client::default_scope).
     default_scope: Option<Scope> = None, Policy;
-    /// See [`Client::registered_by`](super::Client::registered_by). Whoever reads a file of the administrator's sets it, or demands it there.
+    /// See [`Client::registered_by`](super::Client::registered_by). If you read a file of the
+    /// administrator, set it or require it in the file.
     registered_by: RegisteredBy = RegisteredBy::default(), Host;
     /// See [`Client::lifetimes`](super::Client::lifetimes).
     lifetimes: Lifetimes = Lifetimes::default(), Host restricts;
@@ -246,32 +249,34 @@ members! {
     introspection_signed_response_alg: Option<crate::jose::Algorithm> = None, Anyone [feature = "jwt"];
     /// See [`Client::is_first_party`](super::Client::is_first_party).
     first_party: bool = false, Host;
-    /// Legacy habits this client may keep, each only where the policy allows it too.
+    /// The legacy habits that are allowed for this client. The policy must allow each of them, too.
     legacy: LegacyHabits = LegacyHabits::default(), Host;
     /// See [`Client::host_data`](super::Client::host_data).
     host_data: Value = Value::Null, Host;
 }
 
 impl ClientParts {
-    /// Reads what a storage has kept as JSON, perhaps written by a newer version: members that this one does not know are kept as they
-    /// are. If one of them is critical, the client can't be used here, see [`unenforced_member`](Self::unenforced_member).
+    /// Reads the JSON of a stored client. A newer version may have written it, so unknown members are kept unchanged.
+    /// If one of them is critical, the client gets no tokens from this version: see
+    /// [`unenforced_member`](Self::unenforced_member).
     ///
     /// # Errors
-    /// The text is no JSON object, or a member has a value that this version can't read.
+    /// The text is not a JSON object, or this version can't read the value of a member.
     pub fn from_stored(json: &str) -> Result<Self, serde_json::Error> {
         let mut members = serde_json::from_str(json)?;
         let parts = Self::take(&mut members).map_err(serde_json::Error::custom)?;
         Ok(Self { unknown: UnknownMembers::new(members), ..parts })
     }
 
-    /// Returns the names of members that this version does not know, and of a critical one that is missing. A client that has some is
-    /// not to be changed here: what they mean for the change is unknown.
+    /// Returns the names of members that this version does not know, and of a critical member that is missing. Do not
+    /// change a client that has such members: this version does not know what they mean for the change.
     pub fn unknown_members(&self) -> impl Iterator<Item = &str> {
         let is_missing = |name: &&str| self.unknown.names().all(|own| own != *name);
         self.unknown.names().chain(self.unenforced_member().filter(is_missing))
     }
 
-    /// Returns the first critical member that this version does not enforce. While there is one, the client gets no tokens.
+    /// Returns the first critical member that this version does not enforce. If there is one, the client gets no
+    /// tokens.
     #[must_use]
     pub fn unenforced_member(&self) -> Option<&str> {
         self.unknown.first_critical(Self::KNOWN)
@@ -296,7 +301,7 @@ impl<'de> Deserialize<'de> for ClientParts {
     }
 }
 
-/// Reads a JSON object, and refuses one that has a member twice, because either value could be the one that was meant.
+/// Reads a JSON object. Refuses a duplicate member, because it is unclear which value was meant.
 fn deserialize_members<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
     struct Members;
     impl<'de> Visitor<'de> for Members {
@@ -335,7 +340,7 @@ mod tests {
     fn member_table_is_the_stored_form() {
         let mut parts = parts();
         assert_eq!(serde_json::to_value(&parts).unwrap(), json!({ "client_id": "app", "client_type": "public" }));
-        // Each member has a row of its own, and comes back by its name.
+        // Each member has one row, and is read back by its name.
         let mut values = json!({
             "client_name": "App", "client_uri": "https://app.example/", "logo_uri": "https://app.example/logo",
             "policy_uri": "https://app.example/policy", "tos_uri": "https://app.example/tos",
@@ -400,7 +405,7 @@ mod tests {
                 (json!({ alg: null, enc: 1 }), enc),
             ] {
                 let error = asks(sent, by).unwrap_err();
-                let expected = format!("{named}: encrypted answers are not supported: leave it out");
+                let expected = format!("{named}: encrypted responses are not supported: remove it");
                 assert_eq!(error.to_string(), expected, "{by:?}");
             }
             assert_eq!(asks(json!({ alg: null, enc: null }), by), Ok(()), "{by:?}");

@@ -1,8 +1,8 @@
-//! Clients: who may ask for tokens, and how (RFC 6749 §2).
+//! Clients: the applications that may request tokens (RFC 6749 §2).
 //!
-//! A [`Client`] is built by [`Client::confidential`], [`Client::public`] or [`Client::native`], or read back with
-//! [`Client::from_parts`]. All ways lead through the same checks, so that a `Client` that exists makes sense: no public
-//! client has a credential, no confidential one lacks it, no redirect-based grant is without a redirect URI.
+//! Build a [`Client`] by [`Client::confidential`], [`Client::public`] or [`Client::native`], or read it back by
+//! [`Client::from_parts`]. All of them apply the same checks, so every `Client` is consistent. For example, no public
+//! client has a credential, every confidential client has one, and every redirect-based grant has a redirect URI.
 
 mod allowed_scope;
 pub(crate) mod auth;
@@ -42,61 +42,63 @@ use crate::web_url::WebUrl;
 
 /// A registered application.
 ///
-/// Serialises as its [`ClientParts`]; reading it back checks it again. A storage reads by [`ClientParts::from_stored`], which keeps
-/// members that this version does not know.
+/// It serializes as its [`ClientParts`], and deserialization checks them again. A storage uses
+/// [`ClientParts::from_stored`], which keeps members that this version does not know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "ClientParts", into = "ClientParts")]
 pub struct Client {
     parts: ClientParts,
 }
 
-/// The type of a client (RFC 6749 §2.1), native apps told apart from other public clients (RFC 8252 §8.4).
+/// The type of a client (RFC 6749 §2.1). Native apps are separate from other public clients (RFC 8252 §8.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "every decision about a client's type must be taken for all of them")]
 pub enum ClientType {
-    /// Keeps credentials secret: a web server, a machine.
+    /// Keeps credentials secret, for example on a web server.
     Confidential,
-    /// Runs in a browser; can keep no secret.
+    /// Runs in a browser and can keep no secret.
     Public,
-    /// Installed on a user's device; can keep no secret.
+    /// Is installed on a user's device and can keep no secret.
     Native,
 }
 
-/// Who registered a client. Compare with the ones that you trust, so that one that is added later is not trusted.
+/// The party that registered a client. Compare with the variants that you trust, so that a variant that is added later
+/// is not trusted.
 ///
-/// The default is the one that is trusted least: a registration that does not say who entered it gets no authority of its own.
+/// The default is the least trusted variant, for a registration that does not name its origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RegisteredBy {
-    /// An administrator of the server entered or reviewed it.
+    /// An administrator of the server entered or reviewed the registration.
     Administrator,
-    /// Anyone may have entered it. The browser is not sent there automatically when a request is faulty, so that the
-    /// server can't be used as a springboard for phishing (RFC 9700 §4.11.2).
+    /// Anyone may have entered the registration. If a request of the client is invalid, the user is asked before the
+    /// browser is redirected, so that the server can't be used for phishing (RFC 9700 §4.11.2).
     #[default]
     SelfService,
 }
 
-/// Lifetimes of a client that differ from the server's [`Policy`](crate::Policy); each defaults to the policy's. Whole seconds,
-/// in JSON as a number.
+/// The lifetimes of a client that differ from the server's [`Policy`](crate::Policy). A lifetime of `None` is that of
+/// the policy. The values are whole seconds, in JSON as numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Lifetimes {
-    /// Of an authorization code; at most ten minutes.
+    /// The lifetime of an authorization code, at most ten minutes.
     #[serde(with = "seconds")]
     pub code: Option<Duration>,
-    /// Of an access token.
+    /// The lifetime of an access token.
     #[serde(with = "seconds")]
     pub access_token: Option<Duration>,
-    /// Of an unused refresh token.
+    /// The lifetime of an unused refresh token.
     #[serde(with = "seconds")]
     pub refresh_token_idle: Option<Duration>,
-    /// Of all refresh tokens of a grant together.
+    /// The lifetime of all refresh tokens of a grant together.
     #[serde(with = "seconds")]
     pub refresh_token_absolute: Option<Duration>,
-    /// The window in which a spent refresh token gets the same successors again; at most 60 seconds, zero for none.
+    /// The grace window, in which a redeemed refresh token returns the same successors again. At most 60 seconds; zero
+    /// for none.
     #[serde(with = "seconds")]
     pub refresh_grace: Option<Duration>,
 }
@@ -117,7 +119,7 @@ mod seconds {
 }
 
 impl Client {
-    /// Checks parts that were stored, or read from a registration.
+    /// Checks parts and returns the client. Use it for parts from a storage or from a registration request.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -126,39 +128,40 @@ impl Client {
         Ok(Self { parts })
     }
 
-    /// All that a storage needs to keep.
+    /// Returns the parts, which are all that a storage has to store.
     #[must_use]
     pub const fn parts(&self) -> &ClientParts {
         &self.parts
     }
 
-    /// The same, to be changed and built again.
+    /// Returns the parts, to change them and build the client again.
     #[must_use]
     pub fn into_parts(self) -> ClientParts {
         self.parts
     }
 
-    /// The client identifier.
+    /// Returns the client identifier.
     #[must_use]
     pub const fn id(&self) -> &ClientId {
         &self.parts.client_id
     }
 
-    /// The name to show to users, if it has one. Text from outside: escape it.
+    /// Returns the name to show to users, if there is one. It is untrusted text: escape it.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.parts.client_name.as_deref()
     }
 
-    /// The address of its home page, if it has one: an `http` or `https` URL without spaces and invisible characters. Always
-    /// absolute, so it is safe to use as an `href`. A page shows [`client_uri_host`](Self::client_uri_host).
+    /// Returns the URL of the home page, if there is one: an `http` or `https` URL without spaces and invisible
+    /// characters. It is always absolute, so it is safe as an `href` after escaping. For the text of the link, use
+    /// [`client_uri_host`](Self::client_uri_host).
     #[must_use]
     pub fn client_uri(&self) -> Option<&str> {
         self.parts.client_uri.as_deref()
     }
 
-    /// Returns the host of its home page as a page shows it: in lower case, and in ASCII (punycode), because letters of other alphabets
-    /// can look like those of a known name.
+    /// Returns the host of the home page for display: in lower case and in ASCII (punycode), because letters of other
+    /// alphabets can imitate a known name.
     ///
     /// ```
     /// use grantor::Client;
@@ -174,99 +177,103 @@ impl Client {
         Some(url.host().to_owned())
     }
 
-    /// The address of its logo, if it has one, checked like [`client_uri`](Self::client_uri). A page shows what [`logo`](Self::logo)
-    /// returns.
+    /// Returns the URL of the logo, if there is one, checked like [`client_uri`](Self::client_uri). To show it on a
+    /// page, use [`logo`](Self::logo).
     #[must_use]
     pub fn logo_uri(&self) -> Option<&str> {
         self.parts.logo_uri.as_deref()
     }
 
-    /// The address of its privacy policy, if it has one, checked like [`client_uri`](Self::client_uri).
+    /// Returns the URL of the privacy policy, if there is one, checked like [`client_uri`](Self::client_uri).
     #[must_use]
     pub fn policy_uri(&self) -> Option<&str> {
         self.parts.policy_uri.as_deref()
     }
 
-    /// The address of its terms of service, if it has one, checked like [`client_uri`](Self::client_uri).
+    /// Returns the URL of the terms of service, if there is one, checked like [`client_uri`](Self::client_uri).
     #[must_use]
     pub fn tos_uri(&self) -> Option<&str> {
         self.parts.tos_uri.as_deref()
     }
 
-    /// How to reach the people who are responsible for it, mostly email addresses. Text from outside: escape it.
+    /// Returns how to reach the people who are responsible for the client, usually email addresses. It is untrusted
+    /// text: escape it.
     #[must_use]
     pub fn contacts(&self) -> &[String] {
         &self.parts.contacts
     }
 
-    /// What the host keeps with the client, such as its owner or its plan. The library does not read it. Only the host can set it.
+    /// Returns the data that the host app stores with the client, such as its owner or its plan. The library does not
+    /// read it, and only the host app can set it.
     #[must_use]
     pub const fn host_data(&self) -> &Value {
         &self.parts.host_data
     }
 
-    /// Its type.
+    /// Returns the type.
     #[must_use]
     pub const fn client_type(&self) -> ClientType {
         self.parts.client_type
     }
 
-    /// Whether it authenticates with credentials.
+    /// Returns whether the client is confidential, so that it authenticates with credentials.
     #[must_use]
     pub const fn is_confidential(&self) -> bool {
         matches!(self.parts.client_type, ClientType::Confidential)
     }
 
-    /// Returns who registered it.
+    /// Returns who registered the client.
     #[must_use]
     pub const fn registered_by(&self) -> RegisteredBy {
         self.parts.registered_by
     }
 
-    /// The registered redirect URIs.
+    /// Returns the registered redirect URIs.
     #[must_use]
     pub fn redirect_uris(&self) -> &[RedirectUri] {
         &self.parts.redirect_uris
     }
 
-    /// Whether it may use a grant type.
+    /// Returns whether the client may use a grant type.
     #[must_use]
     pub fn allows_grant_type(&self, grant_type: &str) -> bool {
         self.parts.grant_types.contains(grant_type)
     }
 
-    /// Its grant types.
+    /// Returns the grant types.
     #[must_use]
     pub const fn grant_types(&self) -> &BTreeSet<GrantType> {
         &self.parts.grant_types
     }
 
-    /// The response types that go with its grant types (RFC 7591 §2.1), so that the two can't contradict each other.
+    /// Returns the response types. They follow from the grant types (RFC 7591 §2.1), so the two can't contradict each
+    /// other.
     pub fn response_types(&self) -> impl Iterator<Item = &'static str> {
         let pairs = [(GrantType::AUTHORIZATION_CODE, "code"), (GrantType::IMPLICIT, "token")];
         pairs.into_iter().filter(|(grant_type, _)| self.allows_grant_type(grant_type)).map(|(_, name)| name)
     }
 
-    /// The scope it gets when it asks for none, cut to what it may have; `None` means the server's default.
+    /// Returns the scope for a request without a scope. The client gets only the part that it may have. `None` means
+    /// the default scope of the server.
     #[must_use]
     pub const fn default_scope(&self) -> Option<&Scope> {
         self.parts.default_scope.as_ref()
     }
 
-    /// Its own lifetimes.
+    /// Returns the lifetimes that differ from the policy.
     #[must_use]
     pub const fn lifetimes(&self) -> &Lifetimes {
         &self.parts.lifetimes
     }
 
-    /// Its credentials, expired ones included; empty for public clients.
+    /// Returns the credentials, including expired ones. Empty for public clients.
     #[must_use]
     pub fn credentials(&self) -> &[ClientCredential] {
         &self.parts.credentials
     }
 
-    /// Whether it may authenticate by a method. Registered without a method, a confidential client may use Basic and
-    /// the body; a public client always uses `none`.
+    /// Returns whether the client may authenticate by a method. Without a registered method, a confidential client may
+    /// use Basic and the body. A public client always uses `none`.
     #[must_use]
     pub fn allows_authentication_method(&self, method: AuthenticationMethod) -> bool {
         match (self.is_confidential(), method) {
@@ -276,44 +283,46 @@ impl Client {
         }
     }
 
-    /// Whether it may send its secret in `Authorization: Basic` as it is, without form-encoding. A secret that has a `%` or `+` and was
-    /// not encoded reads otherwise by the specification (RFC 6749 §2.3.1). With this switch, either reading may be the right
-    /// one, provided that the identifier reads the same both ways. The two are one attempt.
+    /// Returns whether the client may send its secret in `Authorization: Basic` without form-encoding. The
+    /// specification requires the encoding (RFC 6749 §2.3.1), so an unencoded secret with a `%` or `+` is decoded to
+    /// another text. With this switch, both readings of the secret are accepted if the identifier is the same in both.
+    /// A throttle counts them as one attempt.
     #[must_use]
     pub const fn may_send_raw_secret(&self) -> bool {
         self.parts.raw_basic_secret
     }
 
-    /// Whether it may leave `redirect_uri` out of the token request although the authorization request had it, as OAuth
-    /// 2.1 clients do. Only a code with a PKCE challenge can be redeemed that way.
+    /// Returns whether the client may omit `redirect_uri` from the token request although the authorization request had
+    /// it, as OAuth 2.1 clients do. Only a code with a PKCE challenge can be redeemed that way.
     #[must_use]
     pub const fn may_omit_redirect_uri(&self) -> bool {
         self.parts.omits_redirect_uri
     }
 
-    /// Whether it may have `http://localhost` redirect URIs although it is no native app. For development: on a user's device, any
-    /// program may listen there (RFC 8252 §8.3).
+    /// Returns whether the client may have `http://localhost` redirect URIs although it is not a native app. Use it
+    /// only for development: on a user's device, any program may listen there (RFC 8252 §8.3).
     #[must_use]
     pub const fn has_localhost_for_development(&self) -> bool {
         self.parts.localhost_for_development
     }
 
-    /// Whether it may have redirect URIs with a private-use scheme without a dot, such as `cursor://callback`, of those in
-    /// [`Policy::undotted_schemes`](crate::Policy::undotted_schemes). For native apps.
+    /// Returns whether the client may have redirect URIs with a private-use scheme without a dot, such as
+    /// `cursor://callback`. The scheme must be in [`Policy::undotted_schemes`](crate::Policy::undotted_schemes). For
+    /// native apps.
     #[must_use]
     pub const fn has_undotted_schemes(&self) -> bool {
         self.parts.undotted_schemes
     }
 
-    /// Whether it protects resources, and so may inspect every access token (RFC 7662 §4).
+    /// Returns whether the client is a resource server, which may introspect every access token (RFC 7662 §4).
     #[must_use]
     pub const fn is_resource_server(&self) -> bool {
         self.parts.resource_server
     }
 
-    /// Returns the algorithm of introspection responses that are signed for it (`introspection_signed_response_alg`, RFC 9701 §6). `None`:
-    /// RS256, or the first algorithm of the server's keys if no key is for RS256. If no key is for the algorithm, the client gets
-    /// `server_error` when it asks for a signed response; see
+    /// Returns the algorithm of signed introspection responses for the client (`introspection_signed_response_alg`, RFC
+    /// 9701 §6). `None` means RS256, or the first algorithm of the server's keys if there is no key for RS256. If there
+    /// is no key for the algorithm, a request for a signed response gets `server_error`: see
     /// [`ClientLint::IntrospectionAlgorithmNotServed`](crate::lint::ClientLint::IntrospectionAlgorithmNotServed).
     #[cfg(feature = "jwt")]
     #[must_use]
@@ -321,26 +330,27 @@ impl Client {
         self.parts.introspection_signed_response_alg
     }
 
-    /// Whether it belongs to the server's own service, so that users need not be asked for consent. Where its redirect does not
-    /// prove that it is this client, they confirm by one click.
+    /// Returns whether the client is a first-party client: it belongs to the same service as the server, so users are
+    /// not asked for consent. If the redirect URI does not prove the identity of the client, users confirm by one
+    /// click.
     #[must_use]
     pub const fn is_first_party(&self) -> bool {
         self.parts.first_party
     }
 
-    /// Whether it may ask for a code without PKCE, if the policy allows that too.
+    /// Returns whether the client may request a code without PKCE. The policy must allow it, too.
     #[must_use]
     pub const fn is_pkce_optional(&self) -> bool {
         self.parts.legacy.pkce_optional
     }
 
-    /// Whether it may use the PKCE method `plain`, if the policy allows that too.
+    /// Returns whether the client may use the PKCE method `plain`. The policy must allow it, too.
     #[must_use]
     pub const fn may_use_plain_pkce(&self) -> bool {
         self.parts.legacy.plain_pkce
     }
 
-    /// Whether it may put token parameters into the URL's query, if the policy allows that too.
+    /// Returns whether the client may send token parameters in the query of the URL. The policy must allow it, too.
     #[must_use]
     pub const fn may_use_query(&self) -> bool {
         self.parts.legacy.token_parameters_in_query

@@ -1,4 +1,4 @@
-//! The one set of checks that every client passes.
+//! The checks that every client passes.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +13,8 @@ use crate::record::GrantType;
 use crate::scope::Scope;
 use crate::web_url::WebUrl;
 
-/// The client's half of the switches in [`Dangerous`](crate::policy::Dangerous).
+/// The legacy habits that are allowed for a client. A habit also needs the switch in
+/// [`Dangerous`](crate::policy::Dangerous).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -26,109 +27,112 @@ pub struct LegacyHabits {
     pub token_parameters_in_query: bool,
 }
 
-/// Why a client makes no sense.
+/// The reason why the parts of a client are not valid. Its text says what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// RFC 6749 §2.1.
-    #[error("a public client has no credentials and no authentication method but none")]
+    /// A public client has credentials, or settings for them (RFC 6749 §2.1).
+    #[error(
+        "a public client must have no credentials, no raw_basic_secret and no authentication method except none: remove them, or \
+         make the client confidential"
+    )]
     PublicWithCredentials,
-    /// RFC 6749 §2.3.
-    #[error("a confidential client has at least one credential and does not use the method none")]
+    /// A confidential client has no credential, or the authentication method `none` (RFC 6749 §2.3).
+    #[error("a confidential client must have at least one credential and must not use the authentication method none")]
     ConfidentialWithoutCredentials,
-    /// RFC 6749 §4.4.
+    /// A client that is not confidential has the client credentials grant (RFC 6749 §4.4).
     #[error("the client credentials grant is for confidential clients only")]
     ClientCredentialsForPublic,
-    /// RFC 6749 §3.1.2.2, RFC 9700 §2.1.
-    #[error("a client that uses a redirect-based grant registers a redirect URI")]
+    /// A client with a redirect-based grant has no redirect URI (RFC 6749 §3.1.2.2, RFC 9700 §2.1).
+    #[error("a client with the authorization code grant or the implicit grant must have a redirect URI: register one")]
     NoRedirectUri,
-    /// More than a client that works needs.
-    #[error("a client has at most 100 redirect URIs, 32 grant types, and 4,096 bytes in a list of scopes")]
+    /// The registration is too large.
+    #[error("a client must have at most 100 redirect URIs, 32 grant types, and 4096 bytes in each list of scopes")]
     TooLarge,
-    /// RFC 8252 §8.2.
-    #[error("native apps do not use the implicit grant")]
+    /// A native app has the implicit grant (RFC 8252 §8.2).
+    #[error("a native app must not use the implicit grant: use the authorization code grant")]
     ImplicitForNative,
-    /// RFC 8252 §7.1.
-    #[error("private-use schemes are for native apps only: {0}")]
+    /// A client that is not a native app has a redirect URI with a private-use scheme (RFC 8252 §7.1).
+    #[error("the redirect URI {0} has a private-use scheme, which is for native apps only: use https")]
     NativeRedirectUri(RedirectUri),
-    /// RFC 8252 §8.3.
+    /// A client that is not a native app has a redirect URI on `http://localhost` (RFC 8252 §8.3).
     #[error(
-        "http://localhost is for native apps only, and for other clients in development with the switch \
-         localhost_for_development: {0}"
+        "the redirect URI {0} is on http://localhost, which is for native apps only: use https, or set localhost_for_development \
+         during development"
     )]
     LocalhostRedirectUri(RedirectUri),
-    /// RFC 8252 §7.1: the scheme is not a reverse domain name, or two slashes follow it.
+    /// A redirect URI has a private-use scheme that is not a reverse domain name, or that two slashes follow (RFC 8252
+    /// §7.1).
     #[error(
-        "a private-use scheme without a dot, or with two slashes, needs the client's switch undotted_schemes, and its name in \
-         the policy's undotted_schemes: {0}"
+        "the redirect URI {0} has a private-use scheme without a dot or with two slashes: use a form such as \
+         com.example.app:/callback, or set undotted_schemes for the client and list the scheme in the policy's undotted_schemes"
     )]
     UndottedScheme(RedirectUri),
-    /// The text is not fit to be a redirect URI.
-    #[error("{uri:?}: {error}")]
+    /// A redirect URI is not valid.
+    #[error("the redirect URI {uri:?} is not valid: {error}")]
     RedirectUri {
-        /// What was given.
+        /// The text of the redirect URI.
         uri: String,
-        /// What is wrong with it.
+        /// The problem.
         error: RedirectUriError,
     },
     /// The identifier is empty, too long or not printable ASCII.
-    #[error("a client identifier has 1 to 255 printable ASCII characters")]
+    #[error("a client identifier must have 1 to 255 printable ASCII characters")]
     ClientId,
-    /// A client that may use no grant at all, and is no resource server either.
-    #[error("a client may use at least one grant type, or is a resource server")]
+    /// The client has no grant type and is not a resource server.
+    #[error("a client must have at least one grant type, or be a resource server")]
     NoGrantType,
-    /// RFC 6749 §6: the client has no way to get a refresh token.
+    /// The client has the refresh token grant, but no grant type that gives refresh tokens (RFC 6749 §6).
     #[error(
-        "the refresh token grant needs a grant type that gives refresh tokens: authorization_code, password or an \
+        "the refresh token grant needs another grant type that gives refresh tokens: add authorization_code, password or an \
          extension grant"
     )]
     RefreshTokenAlone,
-    /// RFC 6749 §4.5.
-    #[error("an extension grant is named by an absolute URI")]
+    /// A grant type is neither built in nor an absolute URI (RFC 6749 §4.5).
+    #[error("the grant type is not valid: use a built-in grant type, or the absolute URI of an extension grant")]
     GrantType,
-    /// RFC 6749 §3.3.
-    #[error("the scope is malformed")]
+    /// A scope is malformed (RFC 6749 §3.3).
+    #[error("the scope is malformed: use a list of scope tokens separated by spaces")]
     MalformedScope,
-    /// It would get by default what it may not ask for.
-    #[error("the default scope is a part of the scope, or of the scope on its own authority")]
+    /// The default scope contains a scope that the client may not request.
+    #[error("the default scope must contain only scopes from scope and own_scope")]
     DefaultScopeExceedsScope,
-    /// The list of its scopes would say nothing.
-    #[error(
-        "a client has a list of scopes or all that the server offers, not both: leave out scope or all_offered_scopes"
-    )]
+    /// The client has both a list of scopes and all offered scopes.
+    #[error("a client must not have both scope and all_offered_scopes: remove one of them")]
     ScopeAndAllOffered,
-    /// RFC 9700 §2.1.1.
-    #[error("only a confidential client may go without PKCE")]
+    /// A client that is not confidential may omit PKCE (RFC 9700 §2.1.1).
+    #[error("only a confidential client may omit PKCE: turn off pkce_optional")]
     PkceOptionalForPublic,
-    /// RFC 7662 §2.1.
-    #[error("a resource server authenticates, so it is a confidential client")]
+    /// A resource server is not a confidential client (RFC 7662 §2.1).
+    #[error("a resource server must be a confidential client")]
     PublicResourceServer,
-    /// Its own registration would spare it the user's consent.
+    /// A client that no administrator registered is marked as a first-party client.
     #[error("only an administrator can register a first-party client")]
     FirstPartySelfService,
     /// The name is empty, too long, or has control, invisible or text-direction characters.
-    #[error("a client_name has 1 to 200 characters, none of them a control, invisible or text-direction character")]
+    #[error("client_name must have 1 to 200 characters, without control, invisible and text-direction characters")]
     ClientName,
-    /// The member with this name is not an http or https URL, or not written as one that looks and leads the same everywhere.
-    #[error("a {0} is an http or https URL without user name, password, spaces and invisible characters")]
+    /// The member with this name is not an `http` or `https` URL in an unambiguous form.
+    #[error(
+        "{0} must be an http or https URL of at most 2048 bytes, without user name, password, spaces and invisible characters"
+    )]
     WebUri(&'static str),
     /// There are too many contacts, or one is empty, too long, or has control, invisible or text-direction characters.
     #[error(
-        "contacts are up to 10 texts of 1 to 320 characters, none of them a control, invisible or text-direction character"
+        "contacts must be at most 10 texts of 1 to 320 characters, without control, invisible and text-direction characters"
     )]
     Contacts,
-    /// The host's data is too large to be read with each request.
-    #[error("host_data has at most 16384 bytes as JSON, nested at most 32 deep")]
+    /// The data of the host app is too large. It is read with each request.
+    #[error("host_data must have at most 16384 bytes as JSON and be nested at most 32 deep")]
     HostData,
     /// A lifetime is out of its range.
-    #[error(
-        "lifetimes are whole seconds, at least one, a code's at most ten minutes, the grace window 0 to 60 seconds"
-    )]
+    #[error("lifetimes must be whole seconds: at least 1, at most 600 for code, and 0 to 60 for refresh_grace")]
     Lifetime,
 }
 
 impl ClientParts {
-    /// Adds a credential and lets all others end at `others_end`, unless they end before that: rotation with overlap.
+    /// Adds a credential for a rotation with overlap. All other credentials expire at `others_end`, unless they expire
+    /// before.
     pub fn rotate_credential(&mut self, new: ClientCredential, others_end: OffsetDateTime) {
         for old in &mut self.credentials {
             if old.expires_at().is_none_or(|end| end > others_end) {
@@ -138,8 +142,8 @@ impl ClientParts {
         self.credentials.push(new);
     }
 
-    /// Refuses a refresh token grant without a way to get a refresh token. Only a new client is refused for that: an existing one may
-    /// lose its other grant types and go on with the tokens that it has.
+    /// Refuses a new client that has the refresh token grant, but no grant type that gives refresh tokens. An existing
+    /// client may lose its other grant types and continue with its tokens.
     pub(super) fn check_new(&self) -> Result<(), ClientError> {
         let gives_no_refresh_token = |name: &GrantType| {
             matches!(name.as_str(), GrantType::REFRESH_TOKEN | GrantType::CLIENT_CREDENTIALS | GrantType::IMPLICIT)
@@ -214,7 +218,7 @@ impl ClientParts {
         Ok(())
     }
 
-    /// A client is read with each request, so it is small whoever has registered it.
+    /// Limits the size of a registration, because it is read with each request.
     fn check_size(&self) -> Result<(), ClientError> {
         let is_long = |scope: &Option<Scope>| scope.as_ref().is_some_and(|scope| scope.as_str().len() > 4_096);
         let is_large = self.redirect_uris.len() > 100
@@ -266,7 +270,7 @@ impl ClientParts {
     }
 
     fn check_host_data(&self) -> Result<(), ClientError> {
-        // The nesting comes first, because to write a value takes as much of the stack as it is deep.
+        // Check the nesting first: serialization of a deeply nested value could overflow the stack.
         let fits = is_nested_at_most(&self.host_data, 32)
             && (self.host_data.is_null() || self.host_data.to_string().len() <= 16_384);
         if fits { Ok(()) } else { Err(ClientError::HostData) }
@@ -288,13 +292,13 @@ impl ClientParts {
     }
 }
 
-/// An absolute URL that is shown as it is, and that a browser follows to where it seems to lead. (`https:logout` would lead to a
-/// page of the server that shows it.)
+/// Returns whether a text is an absolute URL that is safe to display and to link. (A browser reads `https:logout` as a
+/// relative URL on the server that shows it.)
 fn is_web_page(text: &str) -> bool {
     text.len() <= 2048 && !text.chars().any(|c| c.is_whitespace() || is_deceptive(c)) && WebUrl::parse(text).is_ok()
 }
 
-/// Whether a value has at most `depth` objects and arrays around each other.
+/// Returns whether objects and arrays are nested at most `depth` deep.
 fn is_nested_at_most(value: &Value, depth: usize) -> bool {
     let inner = |value: &Value| depth > 0 && is_nested_at_most(value, depth - 1);
     match value {

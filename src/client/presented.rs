@@ -1,4 +1,4 @@
-//! The credentials that a request presents outside of its parameters, before anything is checked.
+//! The credentials that a request presents outside of its parameters, before any check.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -13,20 +13,20 @@ use crate::params::decode_component;
 use crate::record::is_printable;
 use crate::secret::ClientSecret;
 
-/// The user-id and password of a `Basic` header, decoded, or those that an in-process caller gives in place of a header.
+/// The decoded identifier and secret of a `Basic` header, or those that an in-process caller passes.
 #[derive(Debug)]
 pub(crate) struct PresentedCredentials<'a> {
     pub(crate) id: Cow<'a, str>,
     pub(crate) secret: PresentedSecret<'a>,
-    /// Whether the secret can be read only as it stands in the header, because form-decoding leaves no secret.
+    /// Whether `secret` is the raw text of the header, because form-decoding gives no secret.
     pub(crate) only_raw: bool,
-    /// The secret as it stands in the header, if form-decoding makes another one of it, and leaves the identifier as it is.
+    /// The raw secret of the header, if form-decoding changes the secret and does not change the identifier.
     pub(crate) raw_secret: Option<ClientSecret>,
     /// Whether the header has a `%` or `+`.
     pub(crate) has_escapes: bool,
 }
 
-/// A client secret, the caller's own or one that was decoded for this request.
+/// A client secret, borrowed from the caller or decoded from the request.
 #[derive(Debug)]
 pub(crate) enum PresentedSecret<'a> {
     Borrowed(&'a ClientSecret),
@@ -44,7 +44,7 @@ impl Deref for PresentedSecret<'_> {
 }
 
 impl<'a> PresentedCredentials<'a> {
-    /// What an in-process caller gives.
+    /// Returns the credentials of an in-process caller.
     pub(crate) const fn of(id: Cow<'a, str>, secret: &'a ClientSecret) -> Self {
         let secret = PresentedSecret::Borrowed(secret);
         Self { id, secret, only_raw: false, raw_secret: None, has_escapes: false }
@@ -52,7 +52,7 @@ impl<'a> PresentedCredentials<'a> {
 }
 
 impl PresentedCredentials<'_> {
-    /// Reads the `Authorization` header (RFC 6749 §2.3.1: both halves are form-encoded before they are put together).
+    /// Reads the `Authorization` header. Identifier and secret are form-encoded separately (RFC 6749 §2.3.1).
     pub(crate) fn read(request: &Request) -> Result<Option<Self>, Refusal> {
         let mut headers = request.header_values("authorization");
         let header = match (headers.next(), headers.next()) {
@@ -88,7 +88,7 @@ impl PresentedCredentials<'_> {
     }
 }
 
-/// Whether form-decoding changes or refuses a text.
+/// Returns whether form-decoding changes or refuses a text.
 fn has_escapes(text: &[u8]) -> bool {
     text.iter().any(|byte| matches!(byte, b'%' | b'+'))
 }

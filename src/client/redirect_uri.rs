@@ -1,4 +1,4 @@
-//! Redirect URIs: what may be registered (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1) and when a requested one matches.
+//! Redirect URIs: registration (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1) and comparison with the URI of a request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use url::Url;
 use crate::text_form::text_form;
 use crate::web_url::{WebUrl, WebUrlError};
 
-/// A redirect URI that is fit to be registered.
+/// A redirect URI that is valid for registration.
 ///
-/// It is an `https` URI, an `http` URI on the loopback interface, one with a private-use scheme, or the out-of-band value. Everything
-/// else, script-capable schemes above all, is refused.
+/// It is an `https` URI, an `http` URI on the loopback interface, a URI with a private-use scheme, or the out-of-band
+/// value. All other URIs are refused, in particular those with a scheme that runs scripts.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RedirectUri {
@@ -20,60 +20,63 @@ pub struct RedirectUri {
     class: RedirectUriClass,
 }
 
-/// What sort of place a [`RedirectUri`] leads to.
+/// The kind of a [`RedirectUri`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RedirectUriClass {
-    /// An `https` URI: a web site, or an app that claimed it.
+    /// An `https` URI, of a web site or of an app that claimed the URI.
     Https,
-    /// `http` on `127.0.0.1` or `[::1]`; the port is free (RFC 8252 §7.3).
+    /// `http` on `127.0.0.1` or `[::1]`, with any port (RFC 8252 §7.3).
     Loopback,
-    /// `http` on `localhost`; the port is free. For native apps, and for clients with
+    /// `http` on `localhost`, with any port. For native apps, and for clients with
     /// [`localhost_for_development`](super::ClientParts::localhost_for_development).
     Localhost,
     /// A private-use scheme in reverse domain notation (RFC 8252 §7.1). For native apps only.
     PrivateUse,
-    /// A private-use scheme without a dot, such as `cursor://callback`, or with two slashes, such as `com.example.app://callback`. Any
-    /// app can claim a name without a dot, and two slashes are against RFC 8252 §7.1. For native apps with
-    /// [`undotted_schemes`](super::ClientParts::undotted_schemes) only, if [`Policy::undotted_schemes`](crate::Policy::undotted_schemes)
-    /// lists the scheme.
+    /// A private-use scheme without a dot, such as `cursor://callback`, or with two slashes, such as
+    /// `com.example.app://callback`. Any app can claim a name without a dot, and two slashes violate RFC 8252 §7.1.
+    /// Only for native apps with [`undotted_schemes`](super::ClientParts::undotted_schemes), and only if
+    /// [`Policy::undotted_schemes`](crate::Policy::undotted_schemes) lists the scheme.
     UndottedScheme,
-    /// `urn:ietf:wg:oauth:2.0:oob`: the code is shown to the user instead of redirected. A legacy habit that must be
-    /// switched on.
+    /// `urn:ietf:wg:oauth:2.0:oob`: a page shows the code to the user instead of a redirect. It is a legacy habit that
+    /// the policy must allow.
     OutOfBand,
 }
 
-/// Why a text is not fit to be registered as a redirect URI.
+/// The reason why a text is not a valid redirect URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedirectUriError {
-    /// Not an absolute URI, or one with characters or escapes that RFC 3986 does not allow.
-    #[error("a redirect URI is an absolute URI without spaces, non-ASCII characters or broken escapes")]
+    /// It is not an absolute URI, is too long, or has characters or escapes that RFC 3986 does not allow.
+    #[error(
+        "a redirect URI must be an absolute URI of at most 2048 bytes, without spaces, non-ASCII characters and broken escapes"
+    )]
     NotAbsolute,
-    /// It has a fragment, if only an empty one.
-    #[error("a redirect URI has no fragment")]
+    /// It has a fragment, which may be empty.
+    #[error("a redirect URI must have no fragment")]
     Fragment,
     /// It has a user name or password.
-    #[error("a redirect URI has no user name or password")]
+    #[error("a redirect URI must have no user name and no password")]
     UserInfo,
-    /// `http` on a host that is not the loopback interface.
-    #[error("a redirect URI with http leads to 127.0.0.1, [::1] or localhost")]
+    /// It has the scheme `http`, but its host is not the loopback interface.
+    #[error("a redirect URI with http must be on 127.0.0.1, [::1] or localhost: use https for other hosts")]
     PlainHttp,
-    /// The host is missing, has a wildcard, or is written in a form that hides it.
-    #[error("a redirect URI names one host, in lower case and without escapes")]
+    /// The host is missing, has a wildcard, or is written in an unusual form.
+    #[error("a redirect URI must have one host, written in lower case, without wildcards and escapes")]
     Host,
-    /// A scheme that browsers or the operating system use, or one without a slash after the colon.
-    #[error("a redirect URI has the scheme https, or a private-use one such as com.example.app:/callback")]
+    /// The scheme is used by browsers or the operating system, or has no slash after the colon.
+    #[error("a redirect URI must have the scheme https, or a private-use scheme as in com.example.app:/callback")]
     Scheme,
-    /// Its query uses the name of a response parameter.
-    #[error("the query of a redirect URI does not use the name of a response parameter")]
+    /// The query has the name of a response parameter.
+    #[error("the query of a redirect URI must not have the name of a response parameter, such as code or state")]
     ResponseParameter,
 }
 
-/// The bytes of the longest redirect URI.
-const LONGEST: usize = 2048;
+/// The maximum length of a redirect URI in bytes.
+const MAX_LENGTH: usize = 2048;
 
-/// Parameters that an authorization response adds; they could not be told from a registered query's own.
+/// The parameters of an authorization response. A registered query must not have them, because the client could not
+/// tell them apart.
 const RESPONSE_PARAMETERS: [&str; 10] = [
     "code",
     "state",
@@ -87,7 +90,8 @@ const RESPONSE_PARAMETERS: [&str; 10] = [
     "scope",
 ];
 
-/// Schemes without a dot that no app can have as its own: they run scripts, read files, show other content or start system programs.
+/// Schemes without a dot that no app may register. They run scripts, read files, show other content or start system
+/// programs.
 const FORBIDDEN_SCHEMES: [&str; 50] = [
     "about",
     "android-app",
@@ -141,7 +145,7 @@ const FORBIDDEN_SCHEMES: [&str; 50] = [
     "xmpp",
 ];
 
-/// Returns the scheme from the list of those that are never allowed, if it is on it.
+/// Returns the scheme if it is never allowed.
 pub(crate) fn forbidden_scheme(scheme: &str) -> Option<&'static str> {
     FORBIDDEN_SCHEMES.into_iter().find(|forbidden| *forbidden == scheme)
 }
@@ -152,10 +156,10 @@ pub(crate) fn scheme(uri: &str) -> &str {
 }
 
 impl RedirectUri {
-    /// The value that asks for the code to be shown to the user.
+    /// The value for a page that shows the code to the user.
     pub const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
 
-    /// Checks that a text is fit to be registered. The text is kept as it is and never normalised.
+    /// Checks a redirect URI for registration. The text is stored unchanged and never normalized.
     ///
     /// # Errors
     /// See [`RedirectUriError`].
@@ -164,28 +168,28 @@ impl RedirectUri {
         Ok(Self { text: text.into(), class })
     }
 
-    /// The text, exactly as it was registered.
+    /// Returns the text exactly as it was registered.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Its class.
+    /// Returns the class.
     #[must_use]
     pub const fn class(&self) -> RedirectUriClass {
         self.class
     }
 
-    /// Whether a requested URI is this one: equal as a string, save for the port of a loopback one
-    /// (RFC 9700 §4.1.3, RFC 8252 §7.3).
+    /// Returns whether a requested URI matches. The strings must be equal, except for the port of a loopback URI (RFC
+    /// 9700 §4.1.3, RFC 8252 §7.3).
     #[must_use]
     pub fn matches(&self, requested: &str) -> bool {
         if *self.text == *requested {
             return true;
         }
         let port_is_free = matches!(self.class, RedirectUriClass::Loopback | RedirectUriClass::Localhost);
-        // What is requested is stored with the code.
-        let fits = requested.len() <= LONGEST;
+        // The requested URI is stored with the code, so its length is limited.
+        let fits = requested.len() <= MAX_LENGTH;
         port_is_free && fits && matches!((split_port(&self.text), split_port(requested)), (Some(a), Some(b)) if a == b)
     }
 
@@ -194,8 +198,8 @@ impl RedirectUri {
     }
 }
 
-/// Returns what tells a user where a redirect leads: the host, or the scheme if it is a private-use one. A host after such a scheme
-/// tells nothing, because the app that has the scheme gets the response whatever the host is.
+/// Returns the destination of a redirect for display: the host, or the scheme if it is a private-use scheme. A host
+/// after such a scheme is meaningless, because the app that registered the scheme gets the response.
 pub(crate) fn display_host(uri: &str) -> &str {
     match uri.strip_prefix("https://").or_else(|| uri.strip_prefix("http://")) {
         Some(rest) => rest.split(['/', '?']).next().unwrap_or(rest),
@@ -210,11 +214,11 @@ fn classify(text: &str) -> Result<RedirectUriClass, RedirectUriError> {
     if text.contains('#') {
         return Err(RedirectUriError::Fragment);
     }
-    if text.len() > LONGEST || !text.bytes().all(is_uri_byte) || has_broken_escape(text) {
+    if text.len() > MAX_LENGTH || !text.bytes().all(is_uri_byte) || has_broken_escape(text) {
         return Err(RedirectUriError::NotAbsolute);
     }
     let url = Url::parse(text).map_err(|_| RedirectUriError::NotAbsolute)?;
-    // The URL parser forgives what browsers forgive (`https:host`, `HTTPS://..`); a registration must not need that.
+    // The URL parser accepts sloppy forms such as `https:host` and `HTTPS://..`. A registration must not have them.
     let (scheme, rest) = text.split_once(':').ok_or(RedirectUriError::NotAbsolute)?;
     if scheme != url.scheme() {
         return Err(RedirectUriError::Scheme);
@@ -230,7 +234,7 @@ fn classify(text: &str) -> Result<RedirectUriClass, RedirectUriError> {
                 WebUrlError::NoHost => RedirectUriError::Host,
             })?;
             let (authority, host) = (url.authority(), url.host());
-            // Written otherwise (`%2e`, `0x7f.1`), a host would not be recognised by the user who is shown it.
+            // A user would not recognise a host in another form, such as `%2e` or `0x7f.1`.
             let with_port = url.port().map(|port| format!("{host}:{port}"));
             if authority.contains('*') || authority != host && Some(authority) != with_port.as_deref() {
                 return Err(RedirectUriError::Host);
@@ -249,26 +253,28 @@ fn classify(text: &str) -> Result<RedirectUriClass, RedirectUriError> {
             Ok(RedirectUriClass::PrivateUse)
         }
         _ if !url.username().is_empty() || url.password().is_some() => Err(RedirectUriError::UserInfo),
-        // A dotted one is here if two slashes follow. They begin an authority, which no such scheme has (RFC 8252 §7.1).
+        // A scheme with a dot gets here if two slashes follow. They begin an authority, which RFC 8252 §7.1 does not
+        // allow.
         _ if rest.starts_with('/') && forbidden_scheme(scheme).is_none() => Ok(RedirectUriClass::UndottedScheme),
         _ => Err(RedirectUriError::Scheme),
     }
 }
 
-/// The characters of RFC 3986, without `#`.
+/// Returns whether RFC 3986 allows a byte in a URI, except `#`.
 fn is_uri_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%:/?[]@!$&'()*+,;=".contains(&byte)
 }
 
-/// Whether a `%` is not followed by two digits (RFC 3986 §2.1). Clients that decode strictly could not read where they are.
+/// Returns whether a `%` is not followed by two hexadecimal digits (RFC 3986 §2.1). A client that decodes strictly
+/// could not read it.
 fn has_broken_escape(text: &str) -> bool {
     let is_escaped =
         |rest: &str| matches!(rest.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
     text.split('%').skip(1).any(|rest| !is_escaped(rest))
 }
 
-/// A loopback URI as its scheme and host, and all that follows the port. A port is written in one way only: leading zeros would make
-/// any number of texts for one place.
+/// Splits a loopback URI into its scheme and host, and the text after the port. A port with leading zeros is refused,
+/// so that each port has one spelling.
 fn split_port(uri: &str) -> Option<(&'static str, &str)> {
     const HOSTS: [&str; 3] = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
     let host = HOSTS.into_iter().find(|host| uri.starts_with(host))?;
@@ -281,7 +287,7 @@ fn split_port(uri: &str) -> Option<(&'static str, &str)> {
         }
         rest = tail;
     }
-    // Anything else here would make the host a longer name, or everything so far a user name.
+    // Any other character would belong to a longer host name or to a user name.
     (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((host, rest))
 }
 

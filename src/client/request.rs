@@ -1,4 +1,4 @@
-//! A request whose client authenticates, at whichever endpoint: read from HTTP, or put together by an in-process caller.
+//! [`ClientRequest`]: a request with client authentication, read from HTTP or built by an in-process caller.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,21 +11,21 @@ use crate::http::{Request, RequestContext};
 use crate::params::Params;
 use crate::secret::ClientSecret;
 
-/// A request with client authentication, before anything was checked. The type argument is the endpoint it is for: see
+/// A request with client authentication, before any check. The type argument is its endpoint: see
 /// [`TokenRequest`](crate::TokenRequest), [`RevocationRequest`](crate::RevocationRequest) and
 /// [`IntrospectionRequest`](crate::IntrospectionRequest).
 #[must_use = "a request does nothing until it is given to a server"]
 pub struct ClientRequest<'a, E> {
-    /// What the `Authorization` header says; one that can't be read counts when the client is authenticated.
+    /// The credentials of the `Authorization` header. An error is reported when the client is authenticated.
     pub(crate) credentials: Result<Option<PresentedCredentials<'a>>, Refusal>,
     pub(crate) params: Params<'a>,
-    /// The first parameter that stood in the URL's query.
+    /// The first parameter in the query of the URL.
     pub(crate) from_query: Option<&'static str>,
     pub(crate) context: RequestContext<'a>,
     endpoint: PhantomData<fn() -> E>,
 }
 
-/// The type arguments of [`ClientRequest`]; uninhabited.
+/// The type arguments of [`ClientRequest`]. They have no values.
 pub mod endpoint {
     /// The token endpoint (RFC 6749 §3.2).
     #[derive(Debug)]
@@ -54,41 +54,41 @@ impl<'a, E> ClientRequest<'a, E> {
         }
     }
 
-    /// Names a public client.
+    /// Sets the identifier of a public client.
     pub fn client_id(self, id: &'a str) -> Self {
         self.parameter("client_id", id)
     }
 
-    /// Authenticates the client as a Basic header does.
+    /// Authenticates the client like a Basic header.
     pub fn client_secret_basic(mut self, id: impl Into<Cow<'a, str>>, secret: &'a ClientSecret) -> Self {
         self.credentials = Ok(Some(PresentedCredentials::of(id.into(), secret)));
         self
     }
 
-    /// Authenticates the client as credentials in the body do.
+    /// Authenticates the client like credentials in the body.
     pub fn client_secret_post(self, id: &'a str, secret: &'a ClientSecret) -> Self {
         self.parameter("client_id", id).parameter("client_secret", secret.expose())
     }
 
-    /// Any other parameter.
+    /// Adds any other parameter.
     pub fn parameter(mut self, name: &'a str, value: impl Into<Cow<'a, str>>) -> Self {
         self.params.push(name, value);
         self
     }
 
-    /// Sets the context of the HTTP request that the caller received, its peer included. Default: an empty one.
+    /// Sets the context of the HTTP request, including its peer. Defaults to an empty context.
     pub const fn context(mut self, context: RequestContext<'a>) -> Self {
         self.context = context;
         self
     }
 
-    /// Sets the peer alone, see [`Request::with_peer`].
+    /// Sets only the peer, see [`Request::with_peer`].
     pub const fn peer(mut self, peer: IpAddr) -> Self {
         self.context = self.context.with_peer(peer);
         self
     }
 
-    /// Reads an HTTP request: a `POST` of a form.
+    /// Reads an HTTP request, which must be a `POST` of a form.
     pub(crate) fn read(
         request: &'a Request,
         max_body: usize,
@@ -105,10 +105,10 @@ impl<'a, E> ClientRequest<'a, E> {
         let mut params = Params::decode(request.query().as_bytes());
         let from_query = params.first_known(known);
         if from_query.is_none() {
-            // The query is the endpoint's own, and none of the request's.
+            // The query belongs to the URL of the endpoint.
             params = Params::default();
         }
-        // With everything in the query, there need be no body.
+        // If the parameters are in the query, a body is not required.
         if request.is_form() {
             params.decode_more(request.body());
         } else if from_query.is_none() || !request.body().is_empty() {

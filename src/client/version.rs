@@ -1,4 +1,4 @@
-//! The version of a registration, for changes by compare and swap.
+//! [`ClientVersion`]: the version of a registration, for updates by compare and swap.
 
 use std::fmt;
 
@@ -11,21 +11,23 @@ use super::Client;
 use crate::record::InvalidId;
 use crate::text_form::from_text;
 
-/// The version of a [`Client`], an opaque value: two registrations have equal versions exactly if all their members are equal.
+/// The version of a [`Client`], an opaque value. Two registrations have equal versions exactly if all their members are
+/// equal.
 ///
-/// [`ClientRegistry::update`](crate::ClientRegistry::update) takes the version that the caller has read, and changes nothing if
-/// the client has another one by then. Written as 43 characters of base64url, fit for a form field or an `ETag`. It is no secret.
+/// [`ClientRegistry::update`](crate::ClientRegistry::update) takes the version that the caller has read, and changes
+/// nothing if the client has another version. Its text has 43 characters of base64url, so it fits into a form field or
+/// an `ETag`. It is not secret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientVersion([u8; 32]);
 
 impl Client {
-    /// Returns the version of this registration. It is computed at each call.
+    /// Computes the version of this registration.
     #[must_use]
     pub fn version(&self) -> ClientVersion {
-        // Nothing in a registration fails to serialise.
+        // Every value of a registration can be serialized.
         let registration = serde_json::to_value(self.parts()).unwrap_or_default();
         let mut members: Vec<_> = registration.as_object().into_iter().flatten().collect();
-        // The order of members says nothing, and a newer version may write them in another one.
+        // The order of members is irrelevant, and a newer version may write them in another order.
         members.sort_unstable_by_key(|(name, _)| *name);
         let mut digest = Sha256::new();
         for (name, value) in members {

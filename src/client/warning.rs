@@ -1,17 +1,17 @@
-//! What is probably wrong with a client that works.
+//! [`ClientWarning`]: probable mistakes in a valid client.
 
 use std::fmt;
 
 use super::{AuthenticationMethod, Client, RedirectUri, RedirectUriClass};
 use crate::secret::ClientSecret;
 
-/// A registration that is valid, but probably not what was meant, see [`Client::warnings`].
+/// A probable mistake in a valid registration, see [`Client::warnings`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientWarning {
-    /// A redirect URI has a `*`, which stands for itself and is no wildcard (RFC 9700 §4.1.3).
+    /// A redirect URI has a `*`, which is an ordinary character and not a wildcard (RFC 9700 §4.1.3).
     Wildcard(RedirectUri),
-    /// A redirect URI has no path. Many clients send it with a slash at the end, which is another URI.
+    /// A redirect URI has no path. Many clients add a slash at the end, which makes another URI.
     NoPath(RedirectUri),
     /// The identifier changes if a client sends it in `Authorization: Basic` without form-encoding (RFC 6749 §2.3.1).
     IdNeedsEncoding,
@@ -23,7 +23,7 @@ impl fmt::Display for ClientWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wildcard(uri) => {
-                write!(f, "the redirect URI {} has a `*`, which is no wildcard: register each redirect URI", uri.as_str())
+                write!(f, "the redirect URI {} has a `*`, which is not a wildcard: register each redirect URI", uri.as_str())
             }
             Self::NoPath(uri) => write!(
                 f,
@@ -32,11 +32,11 @@ impl fmt::Display for ClientWarning {
                 with_slash(uri.as_str()),
             ),
             Self::IdNeedsEncoding => f.write_str(
-                "the client identifier has a `:`, `%` or `+`, which many clients do not encode in Authorization: Basic: take \
+                "the client identifier has a `:`, `%` or `+`, which many clients do not encode in Authorization: Basic: use \
                  another identifier, or the method client_secret_post",
             ),
             Self::SecretNeedsEncoding => f.write_str(
-                "the client secret has a `%` or `+`, which many clients do not encode in Authorization: Basic: take another \
+                "the client secret has a `%` or `+`, which many clients do not encode in Authorization: Basic: use another \
                  secret, the method client_secret_post, or the client's switch raw_basic_secret",
             ),
         }
@@ -44,9 +44,9 @@ impl fmt::Display for ClientWarning {
 }
 
 impl Client {
-    /// Returns what is valid in this registration, but probably not what was meant. Show it where clients are registered.
+    /// Returns the probable mistakes in this registration. Show them to the person who registers the client.
     ///
-    /// A client knows only the digest of its secret, so [`ClientSecret::warning`] checks that one.
+    /// A `Client` contains only the digest of its secret, so use [`ClientSecret::warning`] to check the secret.
     ///
     /// ```
     /// use grantor::Client;
@@ -76,15 +76,15 @@ impl Client {
 }
 
 impl ClientSecret {
-    /// Returns a warning if a client that sends this secret in `Authorization: Basic` without form-encoding will be refused. A
-    /// [random](Self::random) secret needs none.
+    /// Returns a warning if a client that sends this secret in `Authorization: Basic` without form-encoding would be
+    /// refused. A [random](Self::random) secret never causes one.
     #[must_use]
     pub fn warning(&self) -> Option<ClientWarning> {
         needs_encoding(self.expose()).then_some(ClientWarning::SecretNeedsEncoding)
     }
 }
 
-/// Whether form-decoding changes or refuses a text that is sent as it is.
+/// Returns whether form-decoding changes or refuses the unencoded text.
 fn needs_encoding(text: &str) -> bool {
     text.contains(['%', '+'])
 }

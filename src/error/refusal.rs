@@ -401,7 +401,7 @@ impl Refusal {
                 E::INVALID_GRANT,
                 "PKCE: code_verifier is malformed: it must have 43 to 128 characters out of A-Z a-z 0-9 - . _ ~",
             ),
-            Self::WrongCodeVerifier => (E::INVALID_GRANT, "PKCE: code_verifier does not match code_challenge"),
+            Self::WrongCodeVerifier => (E::INVALID_GRANT, "PKCE: code_verifier does not match the challenge"),
             Self::UnexpectedCodeVerifier => (
                 E::INVALID_REQUEST,
                 "PKCE: code_verifier was sent, but the authorization request had no code_challenge",

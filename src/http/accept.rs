@@ -1,10 +1,11 @@
-//! Which of two media types a caller wants (`Accept`, RFC 9110 §12.5.1).
+//! The preference of a caller between two media types (`Accept`, RFC 9110 §12.5.1).
 
 use super::languages::weight;
 use super::request::Request;
 
-/// Whether a caller names the media type `wanted`, and wants `other` no more. Ranges such as `*/*` do not name it, but they say how much
-/// the caller wants `other`. What is malformed is left out. Parameters are ignored, because neither type has any.
+/// Returns whether the caller names the media type `wanted` and does not prefer `other`. Ranges such as `*/*` do not
+/// name a type, but they set the weight of `other`. Malformed elements are ignored. Parameters are ignored, because
+/// neither type has any.
 pub(crate) fn prefers(request: &Request, wanted: &str, other: &str) -> bool {
     let (mut own, mut best_other) = (0, (Precision::Any, 0));
     for range in request.header_values("accept").flat_map(|line| split(line, b',')).filter_map(read) {
@@ -12,18 +13,18 @@ pub(crate) fn prefers(request: &Request, wanted: &str, other: &str) -> bool {
             own = own.max(range.weight);
         }
         if let Some(precision) = range.precision(other) {
-            // The most precise range counts, be its weight more or less.
+            // The most precise range sets the weight, even if another range has a higher one.
             best_other = best_other.max((precision, range.weight));
         }
     }
     own > 0 && own >= best_other.1
 }
 
-/// An element of the header.
+/// A media range from the header.
 struct Range<'a> {
     media_type: &'a str,
     subtype: &'a str,
-    /// In thousandths.
+    /// The weight in thousandths.
     weight: u16,
 }
 
@@ -36,7 +37,7 @@ enum Precision {
 }
 
 impl Range<'_> {
-    /// `None` if the range does not match the type.
+    /// Returns how precisely the range names the type, or `None` if it does not match.
     fn precision(&self, of: &str) -> Option<Precision> {
         let (media_type, subtype) = of.split_once('/')?;
         match (self.media_type, self.subtype) {
@@ -48,7 +49,7 @@ impl Range<'_> {
     }
 }
 
-/// Reads an element. The parameter `q` is the weight wherever it is, 1 if there is none.
+/// Reads an element. The parameter `q` is the weight at any position. The default weight is 1.
 fn read(element: &[u8]) -> Option<Range<'_>> {
     let mut parts =
         split(element, b';').map(|part| str::from_utf8(part).ok().map(|part| part.trim_matches([' ', '\t'])));
@@ -74,7 +75,7 @@ fn read(element: &[u8]) -> Option<Range<'_>> {
     Some(Range { media_type, subtype, weight: own_weight.unwrap_or(1000) })
 }
 
-/// Splits at a separator that is in no quoted string.
+/// Splits at separators outside of quoted strings.
 fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut is_inside, mut is_escaped) = (false, false);
     text.split(move |byte| {
@@ -88,13 +89,13 @@ fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// RFC 9110 §5.6.2
+/// Returns whether a text is a token (RFC 9110 §5.6.2).
 fn is_token(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_allowed)
 }
 
-/// RFC 9110 §5.6.4
+/// Returns whether a text is a quoted string (RFC 9110 §5.6.4).
 fn is_quoted(text: &str) -> bool {
     let Some(inside) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return false };
     let mut bytes = inside.bytes();

@@ -1,16 +1,16 @@
-//! What is known of a request besides its parameters.
+//! [`RequestContext`]: the parts of a request other than its parameters.
 
 use std::net::IpAddr;
 
 use super::Request;
 
-/// The parts of an HTTP request besides its parameters, for code that reads more than those: a proof in a header, or in the certificate
-/// of the connection.
+/// The parts of an HTTP request other than its parameters, for code that reads for example a proof in a header or in
+/// the certificate of the connection.
 ///
-/// [`Request::context`] makes it. A request that an in-process caller puts together has an empty one, unless the caller gives it that of
-/// the HTTP request which it received.
+/// [`Request::context`] returns it. A request that an in-process caller builds has an empty context, unless the caller
+/// passes the context of the HTTP request that it received.
 ///
-/// `Debug` shows what that of [`Request`] shows.
+/// `Debug` shows the same as `Debug` of [`Request`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RequestContext<'a> {
     request: Option<&'a Request>,
@@ -18,7 +18,7 @@ pub struct RequestContext<'a> {
 }
 
 impl Request {
-    /// Returns what is known of it besides its parameters.
+    /// Returns the parts of the request other than its parameters.
     #[must_use]
     pub const fn context(&self) -> RequestContext<'_> {
         RequestContext { request: Some(self), peer: self.peer() }
@@ -26,36 +26,36 @@ impl Request {
 }
 
 impl<'a> RequestContext<'a> {
-    /// An empty one.
+    /// Returns an empty context.
     pub(crate) const fn new() -> Self {
         Self { request: None, peer: None }
     }
 
-    /// The same with the address of another peer.
+    /// Returns the context with another peer.
     #[must_use]
     pub(crate) const fn with_peer(mut self, peer: IpAddr) -> Self {
         self.peer = Some(peer);
         self
     }
 
-    /// Returns the method, in the case it was given in; empty if there was no HTTP request.
+    /// Returns the method, with unchanged case. Empty if there is no HTTP request.
     #[must_use]
     pub fn method(self) -> &'a str {
         self.request.map_or("", Request::method)
     }
 
-    /// Returns the target, path and query; empty if there was no HTTP request.
+    /// Returns the target: path and query. Empty if there is no HTTP request.
     #[must_use]
     pub fn target(self) -> &'a str {
         self.request.map_or("", Request::target)
     }
 
-    /// Returns the values of a header, in order; the case of its name does not matter.
+    /// Returns the values of a header in their order. The case of the name is ignored.
     pub fn header_values(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.request.into_iter().flat_map(move |request| request.header_values(name))
     }
 
-    /// Returns the address of the peer, if the host vouched for one.
+    /// Returns the address of the peer, if the host app set it.
     #[must_use]
     pub const fn peer(self) -> Option<IpAddr> {
         self.peer

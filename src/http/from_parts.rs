@@ -1,40 +1,40 @@
-//! Responses with headers of a capability's or an application's own, checked when they are made.
+//! Responses with headers that a capability or the host app chooses. The headers are checked.
 
 use std::borrow::Cow;
 
 use super::response::{Header, Response};
 
-/// The reason why a [`Response`] can't be made of its parts. A header is named, its value is not shown.
+/// The reason why [`Response::from_parts`] fails. The text contains the name of a header, but not its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResponseError {
-    /// It is no final status, or it redirects.
-    #[error("the status {0} is not 200 to 299, 304, or 400 to 599")]
+    /// The status is not final, or is a redirect.
+    #[error("the status {0} is not allowed: use 200 to 299, 304, or 400 to 599")]
     Status(u16),
-    /// It has a character that is not allowed, or an upper-case letter.
-    #[error("{0:?} is not the name of a header in lower case")]
+    /// The name has an upper-case letter or a character that is not allowed.
+    #[error("the header name {0:?} is not valid: use lower-case letters, digits and hyphens")]
     Name(&'static str),
-    /// It frames the message, grants scripts access (CORS), or takes the browser elsewhere.
-    #[error("the header {0} is set by the web stack or the dispatcher, or redirects: leave it out")]
+    /// The header frames the message, grants access to scripts (CORS), or redirects the browser.
+    #[error("the header {0} is reserved for the web stack or the library, or redirects: remove it")]
     Reserved(&'static str),
-    /// It has a line break, another control character, a character outside of ASCII, or a space at one of its ends.
-    #[error("the value of the header {0} is not printable ASCII without spaces around it")]
+    /// The value has a control character, a character outside of ASCII, or a space at its start or end.
+    #[error("the value of the header {0} must be printable ASCII without spaces at its start and end")]
     Value(&'static str),
-    /// A receiver might read either of them.
-    #[error("the header {0} occurs more than once")]
+    /// The header occurs more than once, so a receiver could read either value.
+    #[error("the header {0} occurs more than once: remove all but one")]
     Repeated(&'static str),
-    /// RFC 9110 §10.2.2.
-    #[error("the header location goes with the status 201 only")]
+    /// There is a `location`, but the status is not 201 (RFC 9110 §10.2.2).
+    #[error("the header location is allowed with the status 201 only")]
     Location,
-    /// RFC 9110 §15.3.5, §15.3.6, §15.4.5.
-    #[error("a response with the status {0} has no body")]
+    /// The status allows no body (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
+    #[error("a response with the status {0} must have no body")]
     Body(u16),
-    /// A browser would guess the type of the body.
-    #[error("the body has no content-type")]
+    /// The body has no content type, so a browser would guess it.
+    #[error("a response with a body must have the header content-type")]
     ContentType,
 }
 
-/// The host's mistake: 500 without body.
+/// Returns 500 without body, because the mistake is in the program of the host app.
 impl From<ResponseError> for Response {
     fn from(_: ResponseError) -> Self {
         Self::new(500)
@@ -42,14 +42,15 @@ impl From<ResponseError> for Response {
 }
 
 impl Response {
-    /// Makes a response with headers of one's own, such as `etag`, `location`, `retry-after` or `www-authenticate`. Names are in lower
-    /// case. Without a `cache-control` no cache may store it.
-    ///
-    /// It can't redirect: the library redirects only where it has checked the target. A `location` goes with 201, where browsers
-    /// don't follow it. Headers that frame the message (`content-length`, `connection`, ..) are those of the web stack, and
-    /// [`AuthorizationServer::handle`](crate::AuthorizationServer::handle) sets the CORS headers: at an endpoint of
-    /// [any origin](crate::capability::Endpoint::any_origin), scripts can read every header but `set-cookie`. For an HTML page, see
+    /// Returns a response with headers of your choice, such as `etag`, `location`, `retry-after` or `www-authenticate`.
+    /// Write the names in lower case. Without a `cache-control`, no cache may store the response. For an HTML page, see
     /// [`page`](Self::page).
+    ///
+    /// The response can't redirect, because the library redirects only to checked targets. A `location` is allowed with
+    /// 201, where browsers don't follow it. The web stack sets the headers that frame the message (`content-length`,
+    /// `connection`, ..). [`AuthorizationServer::handle`](crate::AuthorizationServer::handle) sets the CORS headers. At
+    /// an endpoint of [any origin](crate::capability::Endpoint::any_origin), scripts can read every header except
+    /// `set-cookie`.
     ///
     /// ```
     /// use grantor::{Response, ResponseError};
@@ -66,7 +67,7 @@ impl Response {
     /// ```
     ///
     /// # Errors
-    /// See [`ResponseError`]. A `Response` is made of each, for an answer of 500.
+    /// See [`ResponseError`]. Convert it into a `Response` to respond with 500.
     pub fn from_parts<V: Into<Cow<'static, str>>>(
         status: u16,
         headers: impl IntoIterator<Item = (&'static str, V)>,
@@ -96,7 +97,7 @@ impl Response {
     }
 }
 
-/// Headers whose values can't always be joined by commas.
+/// Headers that may repeat, because their values can't always be joined by commas.
 const MAY_REPEAT: [&str; 2] = ["set-cookie", "www-authenticate"];
 
 /// Headers of the connection or the framing (RFC 9110 §7.6.1, §8.6; RFC 9112 §6), and `refresh`, which redirects.
@@ -127,7 +128,7 @@ fn check_header(name: &'static str, value: &str) -> Result<(), ResponseError> {
     if is_printable && value.trim_matches(' ') == value { Ok(()) } else { Err(ResponseError::Value(name)) }
 }
 
-/// RFC 9110 §5.6.2, without upper case.
+/// Returns whether RFC 9110 §5.6.2 allows a byte in the name of a header. Upper case is excluded.
 const fn is_lower_case_token(byte: u8) -> bool {
     byte.is_ascii_lowercase()
         || byte.is_ascii_digit()
@@ -206,7 +207,10 @@ mod tests {
     fn error_is_an_answer_of_500() {
         let answer = Response::from(ResponseError::Name("a b"));
         assert_eq!((answer.status(), answer.body()), (500, &b""[..]));
-        assert_eq!(ResponseError::Name("a b").to_string(), "\"a b\" is not the name of a header in lower case");
+        assert_eq!(
+            ResponseError::Name("a b").to_string(),
+            "the header name \"a b\" is not valid: use lower-case letters, digits and hyphens"
+        );
     }
 
     /// The conversion would panic for a name that it does not take.

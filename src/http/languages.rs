@@ -2,16 +2,17 @@
 
 use std::cmp::Reverse;
 
-/// The number of languages that are read of a request. Browsers send ten at most.
-const MOST: usize = 16;
+/// The maximum number of languages that are read from a request. Browsers send at most ten.
+const MAX_RANGES: usize = 16;
 
-/// The longest range that is read, in bytes (RFC 4646 §4.3.1).
-const LONGEST: usize = 35;
+/// The maximum length of a range in bytes (RFC 4646 §4.3.1).
+const MAX_LENGTH: usize = 35;
 
-/// The languages that a user prefers, as the browser sent them: `Accept-Language` (RFC 9110 §12.5.4).
+/// The languages that a user prefers, from the header `Accept-Language` (RFC 9110 §12.5.4).
 ///
-/// [`Request::languages`](crate::Request::languages) reads them. What is malformed is left out, and so is everything after the 16th
-/// element of the header. The header is text from outside, but what is left of it has only ASCII letters, digits, `-` and `*`.
+/// [`Request::languages`](crate::Request::languages) reads them. Malformed elements are ignored, and so are all
+/// elements after the 16th. The header is untrusted text, but the languages contain only ASCII letters, digits, `-` and
+/// `*`.
 ///
 /// ```
 /// use grantor::Languages;
@@ -24,17 +25,17 @@ const LONGEST: usize = 35;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Languages(Option<Box<Ranges>>);
 
-/// The ranges of a header, which is at least one. In a box, because a pending request is moved often.
+/// The ranges of a header, at least one. They are boxed, because a pending request is moved often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Ranges {
-    /// The ranges that are accepted, the most wanted first, with commas between them.
+    /// The accepted ranges in order of preference, separated by commas.
     accepted: Box<str>,
-    /// The ranges that are not, with commas between them.
+    /// The excluded ranges (weight 0), separated by commas.
     excluded: Box<str>,
 }
 
 impl Languages {
-    /// Reads a header. Never fails: what is malformed is left out.
+    /// Reads a header. It never fails, because malformed elements are ignored.
     #[must_use]
     pub fn parse(header: impl AsRef<[u8]>) -> Self {
         Self::of([header.as_ref()].into_iter())
@@ -42,25 +43,25 @@ impl Languages {
 
     /// Reads the lines of a header.
     pub(super) fn of<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Self {
-        let elements = lines.flat_map(|line| line.split(|byte| *byte == b',')).take(MOST);
+        let elements = lines.flat_map(|line| line.split(|byte| *byte == b',')).take(MAX_RANGES);
         let mut ranges: Vec<(&str, u16)> = elements.filter_map(read).collect();
-        // Equally wanted ones stay in their order.
+        // The sort is stable: ranges with the same weight keep their order.
         ranges.sort_by_key(|(_, weight)| Reverse(*weight));
         let (accepted, excluded) = ranges.split_at(ranges.partition_point(|(_, weight)| *weight > 0));
         let parted = || Box::new(Ranges { accepted: join(accepted), excluded: join(excluded) });
         Self((!ranges.is_empty()).then(parted))
     }
 
-    /// Returns the language ranges (RFC 4647 §2.1), the most wanted first, as they were sent: `de-AT`, `en`, or `*` for any. Those with
-    /// the weight 0 are left out.
+    /// Returns the language ranges (RFC 4647 §2.1) in order of preference, such as `de-AT`, `en`, or `*` for any.
+    /// Ranges with the weight 0 are not included.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         split(self.0.as_ref().map_or("", |ranges| &ranges.accepted))
     }
 
-    /// Chooses the one of your languages that the user prefers. `None` if there is none, so that you show your default.
+    /// Returns the language from `yours` that the user prefers. If it returns `None`, show your default language.
     ///
-    /// A range selects an equal tag, or else one that is less precise (`de` for `de-AT`, RFC 4647 §3.4), or else the first that is more
-    /// precise (`pt-BR` for `pt`). The case of letters does not matter.
+    /// A range selects an equal tag. If there is none, it selects a less precise tag (`de` for `de-AT`, RFC 4647 §3.4),
+    /// and then the first more precise tag (`pt-BR` for `pt`). The case of letters is ignored.
     #[must_use]
     pub fn choose<'a>(&self, yours: &[&'a str]) -> Option<&'a str> {
         let excluded = self.0.as_ref().map_or("", |ranges| &ranges.excluded);
@@ -69,7 +70,7 @@ impl Languages {
         self.iter().find_map(|range| {
             let mut offered = offered.clone();
             if range == "*" {
-                // It means languages that no other range names (RFC 9110 §12.5.4).
+                // `*` matches languages that no other range names (RFC 9110 §12.5.4).
                 let is_named = |tag: &str| self.iter().any(|other| other != "*" && extends(tag, other));
                 return offered.clone().find(|tag| !is_named(tag)).or_else(|| offered.next());
             }
@@ -80,7 +81,7 @@ impl Languages {
     }
 }
 
-/// Whether a tag is a range or one that is more precise (RFC 4647 §3.3.1).
+/// Returns whether a tag equals a range or is more precise (RFC 4647 §3.3.1).
 fn extends(tag: &str, range: &str) -> bool {
     let begins = tag.get(..range.len()).is_some_and(|start| start.eq_ignore_ascii_case(range));
     begins && matches!(tag.as_bytes().get(range.len()), None | Some(b'-'))
@@ -95,7 +96,7 @@ fn join(ranges: &[(&str, u16)]) -> Box<str> {
     ranges.join(",").into()
 }
 
-/// Reads a range and its weight in thousandths, 1000 if it has none.
+/// Reads a range and its weight in thousandths. The default weight is 1000.
 fn read(element: &[u8]) -> Option<(&str, u16)> {
     let element = str::from_utf8(element).ok()?;
     let (range, parameter) = element.split_once(';').map_or((element, None), |(range, rest)| (range, Some(rest)));
@@ -104,12 +105,12 @@ fn read(element: &[u8]) -> Option<(&str, u16)> {
     is_range(range).then_some((range, weight))
 }
 
-/// `1*8ALPHA *("-" 1*8alphanum)` or `*` (RFC 4647 §2.1).
+/// Returns whether a text is `1*8ALPHA *("-" 1*8alphanum)` or `*` (RFC 4647 §2.1).
 fn is_range(text: &str) -> bool {
     let mut parts = text.split('-');
     let is_first = |part: &str| matches!(part.len(), 1..=8) && part.bytes().all(|byte| byte.is_ascii_alphabetic());
     let is_part = |part: &str| matches!(part.len(), 1..=8) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    text == "*" || (text.len() <= LONGEST && parts.next().is_some_and(is_first) && parts.all(is_part))
+    text == "*" || (text.len() <= MAX_LENGTH && parts.next().is_some_and(is_first) && parts.all(is_part))
 }
 
 /// Reads `q=0.8` in thousandths (RFC 9110 §12.4.2).
@@ -192,8 +193,8 @@ mod tests {
         }
         assert!(Languages::parse(b"\xff\xfe, de\xff, en").iter().eq(["en"]));
         let long = "x,".repeat(100_000);
-        assert_eq!(order(&long).len(), MOST);
-        assert_eq!(order(&format!("{},de", ",".repeat(MOST))), [""; 0], "malformed elements count, too");
+        assert_eq!(order(&long).len(), MAX_RANGES);
+        assert_eq!(order(&format!("{},de", ",".repeat(MAX_RANGES))), [""; 0], "malformed elements count, too");
         assert_eq!(order(&"a".repeat(100_000)), [""; 0]);
     }
 

@@ -1,4 +1,4 @@
-//! Requests and responses as plain data, so that any web stack can be adapted in a few lines.
+//! Requests and responses as plain data. An adapter for a web stack needs only a few lines.
 
 #[cfg(feature = "jwt")]
 mod accept;

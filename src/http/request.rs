@@ -10,23 +10,23 @@ use super::Languages;
 use crate::error::Refusal;
 use crate::params::Params;
 
-/// An HTTP request as the host received it.
+/// An HTTP request as the host app received it.
 ///
-/// `Debug` shows the method, the path and the names of the headers; everything that could hold a secret (query, header
-/// values, body) is left out.
+/// `Debug` shows the method, the path and the names of the headers. It leaves out the query, the header values and the
+/// body, which may contain secrets.
 #[non_exhaustive]
 pub struct Request {
     method: Cow<'static, str>,
     target: Zeroizing<String>,
     headers: Vec<Header>,
     body: Zeroizing<Vec<u8>>,
-    /// Why the body was not read whole.
+    /// The reason why the body was not read completely.
     body_fault: Option<Refusal>,
     peer: Option<IpAddr>,
     client_certificate: Option<Box<[u8]>>,
 }
 
-/// A header as the host gave it: the name and behind it the value, in one allocation.
+/// A header: the name followed by the value, in one allocation.
 struct Header {
     name_length: usize,
     bytes: Zeroizing<Vec<u8>>,
@@ -47,7 +47,7 @@ impl Header {
 }
 
 impl Request {
-    /// A request with a method (`GET`, `POST`, ..) and a target: path and query, as on the request line.
+    /// Returns a request with a method (`GET`, `POST`, ..) and a target: path and query, as in the request line.
     pub fn new(method: impl AsRef<str>, target: impl Into<String>) -> Self {
         Self {
             method: match method.as_ref() {
@@ -64,25 +64,25 @@ impl Request {
         }
     }
 
-    /// A `GET` request.
+    /// Returns a `GET` request.
     pub fn get(target: impl Into<String>) -> Self {
         Self::new("GET", target)
     }
 
-    /// A `POST` request whose body is a form.
+    /// Returns a `POST` request whose body is a form.
     pub fn post_form(target: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
         Self::new("POST", target).with_header("content-type", "application/x-www-form-urlencoded").with_body(body)
     }
 
-    /// Adds a header. Every header is to be passed on, repeated ones too: a repetition can be an attack. The value is copied; the
-    /// copy is overwritten when it is dropped.
+    /// Adds a header. Pass on every header, including repeated ones, because a repetition can be an attack. The value
+    /// is copied, and the copy is overwritten when it is dropped.
     #[must_use]
     pub fn with_header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
         self.headers.push(Header::new(name.as_ref().as_bytes(), value.as_ref()));
         self
     }
 
-    /// Adds headers as a web stack has them, all of them: see [`with_header`](Self::with_header).
+    /// Adds headers. Pass on all headers of the web stack: see [`with_header`](Self::with_header).
     #[must_use]
     pub fn with_headers<N: AsRef<str>, V: AsRef<[u8]>>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
         let headers = headers.into_iter();
@@ -97,42 +97,42 @@ impl Request {
         self
     }
 
-    /// Says that the host stopped reading the body because it grew larger than the [limit](crate::Route::max_body) of its route.
-    /// Endpoints then answer 413, each in its own form.
+    /// Marks the body as larger than the [limit](crate::Route::max_body) of its route, so that the host app stopped
+    /// reading it. Endpoints then respond with 413.
     #[must_use]
     pub const fn with_body_too_large(mut self) -> Self {
         self.body_fault = Some(Refusal::BodyTooLarge);
         self
     }
 
-    /// Says that the body broke off, or that its framing is wrong, so that the host could not read it whole. Endpoints then answer 400,
-    /// each in its own form. What was read is of no use: half a form is another form.
+    /// Marks the body as incomplete: the connection broke, or the framing is wrong. Endpoints then respond with 400.
+    /// They ignore the part that was read, because half of a form is another form.
     #[must_use]
     pub const fn with_broken_body(mut self) -> Self {
         self.body_fault = Some(Refusal::BrokenBody);
         self
     }
 
-    /// Says that the host stopped waiting for the body: see [`Policy::body_deadline`](crate::Policy::body_deadline). Endpoints then answer
-    /// 408, each in its own form.
+    /// Marks the body as late, so that the host app stopped waiting for it: see
+    /// [`Policy::body_deadline`](crate::Policy::body_deadline). Endpoints then respond with 408.
     #[must_use]
     pub const fn with_late_body(mut self) -> Self {
         self.body_fault = Some(Refusal::LateBody);
         self
     }
 
-    /// Sets the address of the peer, if the host knows it and vouches for it: the address of the TCP connection, or one
-    /// that a trusted proxy reported. It is handed to the [`Authenticator`](crate::Authenticator), to
-    /// grant handlers and to the [`Observer`](crate::Observer), and to nothing else.
+    /// Sets the address of the peer. Use only an address that you trust: that of the TCP connection, or one that a
+    /// trusted proxy reported. Only the [`Authenticator`](crate::Authenticator), grant handlers and the
+    /// [`Observer`](crate::Observer) get it.
     #[must_use]
     pub const fn with_peer(mut self, peer: IpAddr) -> Self {
         self.peer = Some(peer);
         self
     }
 
-    /// Sets the certificate, in DER, whose private key the client has proven in the TLS handshake of this connection (RFC 8705 §2,
-    /// §3), or that a trusted proxy reported in place of it. Never one from a header that a client can set. Empty bytes are no
-    /// certificate: that is what a proxy reports of a connection without one.
+    /// Sets the client certificate in DER from the TLS handshake of this connection (RFC 8705 §2, §3), or from a
+    /// trusted proxy. Never use a header that a client can set. Empty bytes mean no certificate, as a proxy reports for
+    /// a connection without one.
     #[must_use]
     pub fn with_client_certificate(mut self, der: impl Into<Box<[u8]>>) -> Self {
         let der = der.into();
@@ -140,7 +140,7 @@ impl Request {
         self
     }
 
-    /// The method, in the case it was given in.
+    /// Returns the method, with unchanged case.
     #[must_use]
     pub fn method(&self) -> &str {
         &self.method
@@ -152,37 +152,37 @@ impl Request {
         &self.target
     }
 
-    /// The target without its query.
+    /// Returns the target without its query.
     #[must_use]
     pub fn path(&self) -> &str {
         self.target.split_once('?').map_or(&*self.target, |(path, _)| path)
     }
 
-    /// The query, still encoded; empty if there is none.
+    /// Returns the encoded query. Empty if there is none.
     #[must_use]
     pub fn query(&self) -> &str {
         self.target.split_once('?').map_or("", |(_, query)| query)
     }
 
-    /// The values of a header, in order; the case of its name does not matter.
+    /// Returns the values of a header in their order. The case of the name is ignored.
     pub fn header_values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let is_meant = move |header: &&Header| header.name().eq_ignore_ascii_case(name.as_bytes());
         self.headers.iter().filter(is_meant).map(Header::value)
     }
 
-    /// The body.
+    /// Returns the body.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// The address of the peer, if the host vouched for one.
+    /// Returns the address of the peer, if the host app set it.
     #[must_use]
     pub const fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
 
-    /// The certificate of the client in DER, if the host gave one.
+    /// Returns the client certificate in DER, if the host app set it.
     #[must_use]
     pub fn client_certificate(&self) -> Option<&[u8]> {
         self.client_certificate.as_deref()
@@ -194,7 +194,7 @@ impl Request {
         Languages::of(self.header_values("accept-language"))
     }
 
-    /// Refuses a request whose body was not read whole, or whose body or query is larger than `limit`.
+    /// Refuses a request whose body is incomplete, or whose body or query is larger than `limit`.
     pub(crate) fn check_body(&self, limit: usize) -> Result<(), Refusal> {
         match self.body_fault {
             Some(fault) => Err(fault),
@@ -203,8 +203,8 @@ impl Request {
         }
     }
 
-    /// Refuses a request with one of these parameters in its query: they belong in the body, and one who reads the query would see
-    /// another request than one who reads the body. Others are the endpoint's own (RFC 6749 §3.1, §3.2).
+    /// Refuses a request with one of these parameters in its query instead of its body, because software that reads the
+    /// query would see another request. Other parameters belong to the URL of the endpoint (RFC 6749 §3.1, §3.2).
     pub(crate) fn check_query(&self, names: &[&'static str]) -> Result<(), Refusal> {
         if self.query().is_empty() {
             return Ok(());
@@ -213,14 +213,16 @@ impl Request {
         found.map_or(Ok(()), |name| Err(Refusal::ParameterInQuery(name)))
     }
 
-    /// Returns why the body was not read whole, if it was not: it was too large, broke off or came late. [`body`](Self::body) is then
-    /// empty, so ask this first in a handler of your own that reads it. Endpoints of the library refuse such a request by themselves.
+    /// Returns the reason if the body was not read completely: it was too large, incomplete or late.
+    /// [`body`](Self::body) is then empty, so call this first if your own handler reads the body. The endpoints of the
+    /// library refuse such a request themselves.
     #[must_use]
     pub const fn body_refusal(&self) -> Option<&Refusal> {
         self.body_fault.as_ref()
     }
 
-    /// Whether there is exactly one `Content-Type` and it is a URL-encoded form, with or without parameters.
+    /// Returns whether there is exactly one `Content-Type`, which is that of a URL-encoded form with or without
+    /// parameters.
     pub(crate) fn is_form(&self) -> bool {
         let mut types = self.header_values("content-type");
         let (Some(first), None) = (types.next(), types.next()) else { return false };

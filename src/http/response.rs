@@ -1,12 +1,13 @@
-//! HTTP responses as plain data, and the headers that each kind of response carries.
+//! HTTP responses as plain data, with the headers of each kind of response.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// An HTTP response that the host is to send as it is.
+/// An HTTP response. The host app sends it unchanged.
 ///
-/// `Debug` shows the status and the names of the headers; values and body are left out, because they hold tokens.
-#[must_use = "the peer is waiting for this answer"]
+/// `Debug` shows the status and the names of the headers. It leaves out the values and the body, which may contain
+/// tokens.
+#[must_use = "the peer is waiting for this response"]
 #[non_exhaustive]
 pub struct Response {
     status: u16,
@@ -14,27 +15,27 @@ pub struct Response {
     body: Vec<u8>,
 }
 
-/// The name of a header in lower case, and its value.
+/// The name of a header in lower case, with its value.
 pub(super) type Header = (&'static str, Cow<'static, str>);
 
 impl Response {
-    /// A response without body, which no cache may store.
+    /// Returns a response without body that no cache may store.
     pub fn new(status: u16) -> Self {
-        // As many as a token response has with its CORS headers.
+        // The number of headers of a token response, including those for CORS.
         let headers = Vec::with_capacity(5);
         Self { status, headers, body: Vec::new() }
             .with_header("cache-control", "no-store")
             .with_header("pragma", "no-cache")
     }
 
-    /// A JSON document, which no cache may store.
+    /// Returns a JSON document that no cache may store.
     pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let mut response = Self::new(status).with_header("content-type", "application/json");
         response.body = body.into();
         response
     }
 
-    /// A response without body or headers.
+    /// Returns a response without body and headers.
     pub(super) const fn bare(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new() }
     }
@@ -43,18 +44,18 @@ impl Response {
         Self { body, ..self }
     }
 
-    /// A JSON document that anyone may keep for an hour.
+    /// Returns a JSON document that any cache may store for an hour.
     pub(crate) fn public_json(body: Vec<u8>) -> Self {
         let headers =
             vec![("cache-control", "public, max-age=3600".into()), ("content-type", "application/json".into())];
         Self { status: 200, headers, body }
     }
 
-    /// An HTML page with the headers that pages of an authorization server need: it is not stored, not framed, sends
-    /// no `Referer`, and loads nothing but its own inline style (RFC 9700 §4.16, §4.2.4).
+    /// Returns an HTML page with the headers that pages of an authorization server need. The page is not cached, can't
+    /// be framed, sends no `Referer`, and can load only its inline style (RFC 9700 §4.16, §4.2.4).
     ///
-    /// Hosts may use it for their login and consent pages too. There is no `form-action` in its policy, because
-    /// browsers apply that to the redirect which follows a form, and consent ends with a redirect to the client.
+    /// You can use it for your login and consent pages. Its content security policy has no `form-action`, because
+    /// browsers apply that to the redirect after a form, and consent ends with a redirect to the client.
     pub fn page(status: u16, html: impl Into<String>) -> Self {
         const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
         let mut response = Self::new(status)
@@ -67,7 +68,7 @@ impl Response {
         response
     }
 
-    /// Adds a source of images to the content security policy. A response without one stays as it is.
+    /// Adds a source of images to the content security policy, if the response has one.
     #[must_use = "builders return the changed value"]
     pub(crate) fn with_image_source(mut self, source: &str) -> Self {
         let policies = self.headers.iter_mut().filter(|(name, _)| *name == "content-security-policy");
@@ -77,7 +78,8 @@ impl Response {
         self
     }
 
-    /// A redirect by 303, so that the browser follows with `GET` and re-sends no form (RFC 9700 §4.12).
+    /// Returns a redirect with 303, so that the browser follows by `GET` and does not send the form again (RFC 9700
+    /// §4.12).
     pub(crate) fn see_other(location: String) -> Self {
         Self::new(303).with_header("location", location).with_header("referrer-policy", "no-referrer")
     }
@@ -88,36 +90,36 @@ impl Response {
         self
     }
 
-    /// The status code.
+    /// Returns the status code.
     #[must_use]
     pub const fn status(&self) -> u16 {
         self.status
     }
 
-    /// All headers, names in lower case, values in printable ASCII.
+    /// Returns all headers, with names in lower case and values in printable ASCII.
     #[must_use = "reading the headers has no effect"]
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.headers.iter().map(|(name, value)| (*name, value.as_ref()))
     }
 
-    /// The first value of a header; the name in lower case.
+    /// Returns the first value of a header. The name must be in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().find_map(|(own, value)| (own == name).then_some(value))
     }
 
-    /// The body.
+    /// Returns the body.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// Returns a second answer with the same content. For an error, which its caller may need to keep.
+    /// Returns a copy of the response, for an error that its caller may need to keep.
     pub(crate) fn copy(&self) -> Self {
         Self { status: self.status, headers: self.headers.clone(), body: self.body.clone() }
     }
 
-    /// Status, headers and body, for an adapter. [`from_parts`](Self::from_parts) is the way back for responses of one's own.
+    /// Returns status, headers and body, for an adapter. The opposite is [`from_parts`](Self::from_parts).
     #[must_use = "the peer is waiting for these parts"]
     pub fn into_parts(self) -> (u16, Vec<Header>, Vec<u8>) {
         (self.status, self.headers, self.body)
@@ -134,8 +136,8 @@ impl fmt::Debug for Response {
             .finish()
     }
 }
-/// Adds a source to the directive `img-src` of a content security policy, and to no other. A second directive of that name would be
-/// ignored, and so would `'none'` beside another source.
+/// Adds a source to the directive `img-src` of a content security policy. It changes an existing directive, because
+/// browsers ignore a second one, and it replaces `'none'`, which browsers ignore beside another source.
 fn with_image_source(policy: &str, source: &str) -> String {
     let is_images = |directive: &str| {
         directive.split_ascii_whitespace().next().is_some_and(|name| name.eq_ignore_ascii_case("img-src"))

@@ -123,7 +123,7 @@ async fn authorization_error_in_a_host_error_is_its_page() {
         let error = expected().await;
         assert_eq!(error.error().refusal(), Some(&grantor::Refusal::InvalidFormToken));
         let reason = std::error::Error::source(&error).expect("a reason").to_string();
-        assert!(reason.contains("was not made for this session"), "{reason}");
+        assert!(reason.contains("does not belong to your current session"), "{reason}");
 
         let alice = Subject::new("alice").unwrap();
         let asked = grantor::testing::ask(t.authorize(&app).pending().await, alice).await;

@@ -167,7 +167,7 @@ async fn host_replaces_pages_but_not_status_or_headers() {
             "invalid_client: the client is not registered with this server",
             "43 characters of code",
             "app.example https://app.example/cb?a='onclick='alert(1)&b=2&error=invalid_scope\
-             &error_description=a%20scope%20is%20unknown: a scope is unknown",
+             &error_description=a%20requested%20scope%20is%20unknown: a requested scope is unknown",
         ]
     );
     for (ours, default) in ours.iter().zip(&default) {

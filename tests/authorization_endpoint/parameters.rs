@@ -238,7 +238,7 @@ async fn spaces_in_redirects_are_percent_encoded() {
         assert!(added.contains("state=a%20b%2Bc"), "{what}: {location}");
         assert_eq!(added.contains("scope=user%3Aread%20user%3Awrite"), what == "a token", "{location}");
         assert_eq!(
-            added.contains("error_description=a%20scope%20is%20unknown"),
+            added.contains("error_description=a%20requested%20scope%20is%20unknown"),
             what.starts_with("an error"),
             "{location}"
         );

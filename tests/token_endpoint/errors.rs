@@ -112,7 +112,7 @@ async fn invalid_grant_does_not_reveal_its_reason() {
             token_as(&app, &with(&code, "redirect_uri", "https://app.example/other")),
             "the redirect URI differs from the one in the authorization request",
         ),
-        (token_as(&app, &with(&code, "code_verifier", VERIFIER)), "PKCE: code_verifier does not match code_challenge"),
+        (token_as(&app, &with(&code, "code_verifier", VERIFIER)), "PKCE: code_verifier does not match the challenge"),
         // The text must not reveal which verifier is well-formed.
         (
             token_as(&app, &with(&code, "code_verifier", "short")),
