@@ -797,7 +797,7 @@ async fn keys_that_fail_are_an_error_without_its_cause() {
     let expected = [
         ("event", "keys_unavailable"),
         ("code", "temporarily_unavailable"),
-        ("error", "the signing of tokens is not available"),
+        ("error", "the signing of tokens is temporarily unavailable"),
     ];
     assert_eq!((logged.level, &*logged.target, logged.fields), (Level::ERROR, "grantor", fields(&expected)));
     assert!(!log.everything().contains(CAUSE));
