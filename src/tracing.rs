@@ -10,7 +10,7 @@ use crate::record::{ClientId, Grant, Subject};
 
 /// An observer that turns each event into a `tracing` event with the target `grantor`.
 ///
-/// The field `event` is the event's stable name. Replays, reuse of tokens and dropped members are warnings, failures of storage, authenticator,
+/// The field `event` is the event's stable name. Replays, reuse of tokens and dropped members are warnings, failures of storage, signing keys, authenticator,
 /// randomness, token customizer and the host's own handlers are errors, everything else is information; but `token_introspected` is for debugging, because a resource
 /// server causes one with each request to its API.
 #[derive(Debug, Clone, Copy, Default)]

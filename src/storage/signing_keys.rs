@@ -9,7 +9,7 @@ use crate::error::StorageError;
 
 /// A store of one value that all nodes of a server share: the signing keys, with encrypted private keys. The storages
 /// of this library implement it. A custom storage needs it only if nodes share keys with `RotatingKeys` (feature
-/// `jwt`).
+/// `jwt`), or to be an [`AnyStorage`](super::AnyStorage).
 ///
 /// Calls are linearizable: once a value is replaced, no call returns it.
 ///
