@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The example server (`--storage memory`) under load on the loopback interface, beside an axum server that answers with
-# constant bodies under the same headers: requests per second, and the ratio of each pair of turns.
+# Measures requests per second of the example server (`--storage memory`) on the loopback interface. The baseline is an axum
+# server that responds with constant bodies and the same headers. They run in turns, with one ratio for each pair of turns.
 #
 #   benches/http.sh [--quick] [--no-node]
 #
-# Needs curl and wrk (Debian: apt-get install wrk), and for orientation Node.js with npm: oidc-provider, also in memory, doing
-# client credentials. wrk runs on the same processors as the servers, so only ratios mean anything.
+# It needs curl and wrk (Debian: apt-get install wrk). With Node.js and npm, it also measures client credentials of
+# oidc-provider in memory. wrk runs on the same processors as the servers, so only the ratios are meaningful.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=9 seconds=3 connections=32 node=yes
@@ -46,7 +46,7 @@ cat >"$work/clients.json" <<'JSON'
    "grant_types": ["client_credentials", "password"], "response_types": [] }]
 JSON
 echo '{ "ada": "correct horse" }' >"$work/users.json"
-# With --legacy only because the password grant is the shortest way to a user's token.
+# --legacy enables the password grant, which is the shortest way to a user's token.
 start example "$example" --storage memory --listen 127.0.0.1:0 --legacy --clients "$work/clients.json" --users "$work/users.json"
 example=$address
 basic=$(printf '%s' 'machine:a secret of forty-three characters of base64' | base64 -w0)
@@ -62,7 +62,7 @@ wrk.method = "POST"
 wrk.body = "grant_type=client_credentials&scope=user:read"
 wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
 LUA
-load() { # options of wrk, url: prints requests per second, if all of them were answered as they should
+load() { # options of wrk, url: prints requests per second; fails if a request failed
     local said
     said=$(wrk --threads 1 --connections "$connections" --duration "${seconds}s" "$@")
     if grep -qE 'Non-2xx|Socket errors' <<<"$said"; then
@@ -98,6 +98,6 @@ if [ -n "$node" ] && command -v npm >/dev/null; then
         echo "$theirs" >>"$work/node.theirs"
         awk -v a="$ours" -v b="$theirs" 'BEGIN { print a / b }' >>"$work/node.ratio"
     done
-    printf 'for orientation, client credentials of oidc-provider on Node.js: %.0f req/s; the example server does %.1f times as many\n' \
+    printf 'for comparison, client credentials of oidc-provider on Node.js: %.0f req/s; the example server serves %.1f times as many\n' \
         "$(middle "$work/node.theirs")" "$(middle "$work/node.ratio")"
 fi

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# How many instructions an operation takes, as valgrind counts them: the same on a busy machine as on a quiet one.
+# Counts the instructions of each operation with valgrind. The counts do not depend on the load of the machine.
 #
 #   benches/instructions.sh                 prints the counts
 #   benches/instructions.sh --record        writes them to benches/instructions.txt
-#   benches/instructions.sh --check         fails if one is more than 3 % above benches/instructions.txt
-#   benches/instructions.sh --profile OP    prints where those of the typed form go, function by function
+#   benches/instructions.sh --check         fails if a count is more than 3 % above benches/instructions.txt
+#   benches/instructions.sh --profile OP    prints the instructions of the typed form by function
 #
-# Only what happens inside of the function `measured` of benches/peers counts; what it needs was made before. Counts differ a
-# little from one machine to another, because libraries choose their code by what the processor can do (valgrind 3.19 has
-# no SHA instructions, so SHA-256 is always the portable one here), and from one compiler to the next; from run to run they
-# differ by far less than 3 %, because hash tables are seeded at random. Record anew where a change is meant.
+# Only the function `measured` of benches/peers is counted. Its inputs are made before. The counts depend on the compiler, and
+# a little on the machine, because libraries choose code by the features of the processor. (valgrind 3.19 has no SHA
+# instructions, so SHA-256 always runs its portable code here.) Runs differ by far less than 3 %, because hash tables are
+# seeded at random. After an intended change, record the counts again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 record=benches/instructions.txt
@@ -63,12 +63,12 @@ case "${1:-}" in
     counts >"$work/now"
     while read -r op subject now; do
         before=$(awk -v op="$op" -v subject="$subject" '$1 == op && $2 == subject { print $3 }' "$record")
-        [ -n "$before" ] || { echo "$op $subject: nothing was recorded"; failed=1; continue; }
+        [ -n "$before" ] || { echo "$op $subject: no recorded count; run with --record"; failed=1; continue; }
         change=$(awk -v now="$now" -v before="$before" 'BEGIN { printf "%+.1f", 100 * (now - before) / before }')
         printf '%-20s %-8s %8d, recorded %8d: %s %%\n' "$op" "$subject" "$now" "$before" "$change"
         if [ "$((now * 100))" -gt "$((before * 103))" ]; then failed=1; fi
     done <"$work/now"
-    [ "$failed" = 0 ] || { echo "something got slower by more than 3 %"; exit 1; }
+    [ "$failed" = 0 ] || { echo "a count is more than 3 % above its record; if this is intended, run with --record"; exit 1; }
     ;;
 "") counts ;;
 *)

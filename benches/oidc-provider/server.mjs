@@ -1,4 +1,4 @@
-// oidc-provider with its storage in memory, doing client credentials, for benches/http.sh.
+// oidc-provider with its memory storage and client credentials, for benches/http.sh.
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 
@@ -18,7 +18,6 @@ server.listen(0, '127.0.0.1', () => {
         features: { clientCredentials: { enabled: true }, devInteractions: { enabled: false } },
     });
     const handle = provider.callback();
-    // Its own path; the same address as the others' serves it.
     server.on('request', handle);
     console.log(`listening on ${address}`);
 });

@@ -1,6 +1,5 @@
-//! Counts what a thread allocates, while it is told to and not otherwise.
-
-#![expect(unsafe_code, reason = "an allocator can't be written without; the library itself has none")]
+//! An allocator that counts the allocations of a thread on demand.
+#![expect(unsafe_code, reason = "an allocator needs unsafe code; the library itself has none")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,23 +9,23 @@ static COUNTING: Counting = Counting;
 
 struct Counting;
 
-/// What was allocated.
+/// The allocations of a thread.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Allocated {
-    /// How often. A block that grows counts again.
+    /// The number of allocations. A block that grows counts again.
     pub count: usize,
-    /// How many bytes were asked for.
+    /// The number of requested bytes.
     pub bytes: usize,
-    /// How many of all bytes are still in use; negative if more were given back.
+    /// The number of bytes still in use. It is negative if more bytes were freed than allocated.
     pub live: isize,
 }
 
 thread_local! {
-    // In the timed part this is one look at a constant per allocation, the same for everybody.
+    // While timing, this costs one read per allocation, the same for all subjects.
     static ACTIVE: Cell<Option<Allocated>> = const { Cell::new(None) };
 }
 
-/// Runs it and counts what this thread allocates meanwhile.
+/// Runs a closure and counts the allocations of this thread meanwhile.
 pub fn count(run: impl FnOnce()) -> Allocated {
     ACTIVE.set(Some(Allocated::default()));
     run();
@@ -34,7 +33,7 @@ pub fn count(run: impl FnOnce()) -> Allocated {
 }
 
 fn note(count: usize, bytes: usize, freed: usize) {
-    // Allocations of a thread that is ending are nobody's.
+    // Fails while the thread ends. These allocations are not counted.
     let _ = ACTIVE.try_with(|active| {
         if let Some(mut sum) = active.get() {
             sum.count += count;
@@ -45,7 +44,7 @@ fn note(count: usize, bytes: usize, freed: usize) {
     });
 }
 
-// SAFETY: everything is left to the system's allocator, unchanged.
+// SAFETY: all calls go unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(1, layout.size(), 0);

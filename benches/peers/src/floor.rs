@@ -1,12 +1,11 @@
-//! The floor: all the work that the contract demands of the five operations, written straight down, and nothing else. No
-//! traits, no futures, no parser, no types that guard against mistakes, no events, no switches.
+//! The floor: only the work that the contract requires for the five operations. It has no traits, futures, parsers,
+//! safety types, events or switches.
 //!
-//! It keeps what a correct store must keep: tokens by SHA-256 only, the grant as one row that ends a whole family, a spent
-//! token with who spent it and the seed of its successors, and indexes by token, by grant, by subject, by client, and by
-//! when something is due to be purged. A grant with its tokens is behind one lock, shared with a 64th of the other grants;
-//! the index by token is behind locks of its own. Locks are taken in the order grants, tokens.
-
-#![expect(dead_code, reason = "a row keeps what the contract names, whether these five operations read it or not")]
+//! It stores everything that a correct storage must store: tokens by SHA-256 only, grants as single rows, and spent
+//! tokens with their attempt and the seed of their successors. It has indexes by token, grant, subject, client and
+//! purge time. A grant and its tokens are behind one lock, together with a 64th of the other grants. The index by token
+//! has separate locks. The lock order is grants, then tokens.
+#![expect(dead_code, reason = "rows keep all members of the contract, even if the five operations do not read them")]
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -38,14 +37,14 @@ const GRACE: Time = 30 * SECOND;
 const SEED_LIFETIME: Time = 60 * SECOND;
 
 pub struct Floor {
-    /// The issuer as it stands in a redirect.
+    /// The issuer, encoded for a redirect.
     issuer: String,
     clients: RwLock<HashMap<Arc<str>, Arc<Client>>>,
     grants: Vec<Aligned<RwLock<Grants>>>,
     tokens: Vec<Aligned<RwLock<HashMap<Hash, Place>>>>,
 }
 
-/// So that no two locks share a cache line.
+/// Keeps locks on separate cache lines.
 #[derive(Default)]
 #[repr(align(128))]
 struct Aligned<T>(T);
@@ -68,7 +67,7 @@ struct Grants {
     families: HashMap<Id, Family>,
     by_subject: HashMap<Arc<str>, HashSet<Id>>,
     by_client: HashMap<Arc<str>, HashSet<Id>>,
-    /// What may be purged and when: a row, or the family. An entry that time has overtaken is dropped when it comes up.
+    /// The purge times of rows and families. Outdated entries are dropped when a purge reaches them.
     due: BinaryHeap<Reverse<(Time, Id, Option<Slot>)>>,
 }
 
@@ -119,7 +118,7 @@ struct Binding {
     challenge: [u8; 43],
 }
 
-/// A token as the client sees it.
+/// The text of a token.
 struct Text([u8; 43]);
 
 impl Text {
@@ -134,7 +133,7 @@ impl Text {
     }
 }
 
-/// What a live access token gives access to.
+/// The access that a live access token gives.
 #[derive(Debug)]
 pub struct Access {
     pub grant: Arc<Grant>,
@@ -142,7 +141,7 @@ pub struct Access {
     pub expires_at: Time,
 }
 
-/// Why a request got nothing.
+/// The reason why a request was refused.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
     Client,
@@ -151,7 +150,7 @@ pub enum Refused {
     Challenge,
     Token,
     Binding,
-    /// It was spent before; its grant is now revoked.
+    /// The token was spent before. Its grant is now revoked.
     Replay,
 }
 
@@ -188,7 +187,7 @@ fn hash(text: &str) -> Hash {
     Sha256::digest(text).into()
 }
 
-/// The access and the refresh token that follow a refresh token.
+/// Returns the access token and the refresh token that are the successors of a refresh token.
 fn successors(seed: &[u8; 32], presented: &str) -> [Text; 2] {
     let key = Hmac::<Sha256>::new_from_slice(seed).expect("any length is a key");
     [b"grantor/1/a\0", b"grantor/1/r\0"].map(|label| {
@@ -227,7 +226,7 @@ impl Floor {
         self.clients.write().unwrap_or_else(PoisonError::into_inner).insert(id.into(), Arc::new(client));
     }
 
-    /// Authorize → code: checks the request, opens a grant for the user who approved it, renders the redirect.
+    /// Authorize → code: checks the request, opens a grant for the user, and renders the redirect.
     pub fn authorize(
         &self,
         client: &str,
@@ -354,7 +353,8 @@ impl Floor {
             return Err(Refused::Token);
         }
         let scope = Arc::clone(&family.grant.scope);
-        // Two tabs may refresh at once, so the tokens are made under the lock only if they have to be; here they never do.
+        // The tokens are made before the lock is taken. Two tabs that refresh at once would need them made under the
+        // lock, which never happens here.
         let [access, refresh] = successors(&seed, token);
         if !again {
             let spent = Spent { at: now, attempt: part(&random[..16]), seed: Some(seed) };
@@ -380,7 +380,7 @@ impl Floor {
         if access.scope.split(' ').any(|token| token == required) { Ok(access) } else { Err(Refused::Scope) }
     }
 
-    /// Ends every grant of a subject.
+    /// Revokes all grants of a subject.
     #[cfg(test)]
     pub fn revoke_subject(&self, subject: &str) -> usize {
         let (now, mut revoked) = (now(), 0);
@@ -397,7 +397,7 @@ impl Floor {
         revoked
     }
 
-    /// Removes what is of no use any more at this time; returns how many rows and families.
+    /// Removes rows and families that are no longer needed at this time. Returns their number.
     #[cfg(test)]
     pub fn purge(&self, before: Time) -> usize {
         let mut removed = 0;
@@ -443,7 +443,7 @@ impl Floor {
         }
     }
 
-    /// How many entries there are in all tables.
+    /// Returns the number of entries in all tables.
     #[cfg(test)]
     pub fn left(&self) -> usize {
         let grants = self.grants.iter().map(|shard| {
@@ -511,7 +511,7 @@ impl Floor {
         grants.families.insert(id, Family { grant: Arc::new(grant), rows });
     }
 
-    /// Spends a row and adds its successors, all under the lock of its family.
+    /// Spends a row and adds its successors under the lock of the family.
     #[expect(clippy::too_many_arguments, reason = "straight down")]
     fn exchange(
         &self,

@@ -1,4 +1,4 @@
-//! The floor, to be measured like the others.
+//! The floor as a subject.
 
 use std::hint::black_box;
 
@@ -22,7 +22,7 @@ impl<'w> Measured<'w> {
     }
 
     fn approve(&self, client: &str, user: &str) -> String {
-        self.floor.authorize(client, REDIRECT_URI, SCOPE, STATE, CHALLENGE, user).expect("the request is in order")
+        self.floor.authorize(client, REDIRECT_URI, SCOPE, STATE, CHALLENGE, user).expect("the request is valid")
     }
 
     fn code(&self, client: &Registered) -> String {

@@ -1,4 +1,4 @@
-//! The floor is only worth comparing with if it does what the contract demands.
+//! Tests that the floor keeps the contract. Otherwise a comparison would be meaningless.
 
 use crate::floor::{Floor, Refused};
 use crate::subject::{CHALLENGE, ISSUER, REDIRECT_URI, REQUIRED, SCOPE, STATE, VERIFIER};

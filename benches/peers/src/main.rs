@@ -1,12 +1,12 @@
-//! Measures grantor beside its peers and beside a floor: the work that the contract demands, and nothing else.
+//! Compares the speed of grantor with its peers and with a floor, which does only the work that the contract requires.
 //!
 //! ```sh
 //! cargo run --release --manifest-path benches/peers/Cargo.toml
 //! ```
 //!
-//! Every figure that matters is a ratio within one run. In each round everybody has a turn at a batch of operations, in an
-//! order that rotates; the ratios are made round by round, and their middle is printed. What an operation needs, such as the
-//! code to be redeemed, is prepared before its clock starts.
+//! Only ratios within one run are meaningful. In each round, every subject runs a batch of operations, in rotating
+//! order. The program computes the ratios of each round and prints their median. The inputs of an operation, such as
+//! the code to redeem, are prepared before the clock starts.
 
 mod allocations;
 mod floor;
@@ -30,16 +30,16 @@ const USAGE: &str = "\
 usage: peers [--quick] [--only OP]
        peers --count OP SUBJECT OPERATIONS
 
-  --quick      everything once, in seconds: to see that it runs
+  --quick      runs everything once in a few seconds, to check that it works
   --only OP    one of authorize, code, refresh, client-credentials, bearer, memory
-  --count      only does this many operations of a subject (typed, http, oauth-as, oxide-auth, floor), inside of the
-               function `measured`, for a program that counts instructions";
+  --count      only runs this many operations of a subject (typed, http, oauth-as, oxide-auth, floor) in the function
+               `measured`, for a program that counts instructions";
 
 struct Flags {
     quick: bool,
     only: Option<String>,
     count: Option<(Op, String, usize)>,
-    /// How many, and how many of each grant: what [`memory`] starts another process with.
+    /// The number of tokens in all, and for each grant. [`memory`] passes them to another process.
     tokens: Option<(usize, usize)>,
 }
 
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     if !ops.is_empty() {
         println!("## One thread: {} rounds of {} operations each\n", extent.rounds, extent.operations);
         entries(&world).iter().for_each(|entry| println!("* **{}**: {}", entry.name, entry.note));
-        println!("\nAllocations of an ordinary operation: all (in the call + to put the request together).");
+        println!("\nAllocations of a typical operation: total (in the call + to build the request).");
         for &op in &ops {
             rounds::compare(op, &entries(&world), extent);
         }
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A new one of each. grantor first, the floor last.
+/// Returns new subjects, grantor first and the floor last.
 fn entries(world: &World) -> Vec<Entry<'_>> {
     fn entry<'a>(name: &'static str, note: &'static str, subject: impl Subject + 'a) -> Entry<'a> {
         Entry { name, note, subject: Box::new(subject) }
@@ -104,29 +104,29 @@ fn entries(world: &World) -> Vec<Entry<'_>> {
         ),
         entry(
             "grantor http",
-            "the same from the bytes of a request to the bytes of a response",
+            "like grantor typed, but from the bytes of a request to the bytes of a response",
             ours::Http::new(world),
         ),
         entry(
             "oauth-as",
-            "typed requests, JSON body rendered, its MemoryStorage (one mutex). Does less: tokens and codes are stored in \
-             clear, so nothing is hashed at issue or at the bearer check; no grant rows, nothing is indexed by owner or due \
-             time (to revoke or sweep it looks at everything). Does more: asks the operating system for random bytes at each \
-             issue; tokens of 64 characters",
+            "typed requests, JSON body rendered, its MemoryStorage (one mutex). Does less: stores tokens and codes in plain \
+             text, so it hashes nothing at issue or at the bearer check; has no grant rows and no indexes by owner or purge \
+             time (it scans everything to revoke or sweep). Does more: asks the operating system for random bytes at each \
+             issue; tokens have 64 characters",
             oauth_as::OauthAs::new(world),
         ),
         entry(
             "oxide-auth",
             "parsed parameters (hash maps), its ad-hoc endpoint, ClientMap, AuthMap and TokenMap behind one mutex, PKCE \
-             required. Client secrets by one SHA-256 instead of its default Argon2, which would be all that is seen. Does \
-             less: stored in clear, no grant rows, no replay detection, no revocation by owner, nothing is ever purged. Does \
-             more: asks the operating system for random bytes for each token, parses redirect URIs as URLs, makes a refresh \
-             token for client credentials too",
+             required. Client secrets use one SHA-256 instead of its default Argon2, which would dominate the result. Does \
+             less: plain text tokens, no grant rows, no replay detection, no revocation by owner, no purge. Does more: asks \
+             the operating system for random bytes for each token, parses redirect URIs as URLs, issues a refresh token for \
+             client credentials, too",
             oxide::Oxide::new(world),
         ),
         entry(
             "floor",
-            "the work that the contract demands and nothing else: clock, entropy (grantor's SystemEntropy), base64url, \
+            "only the work that the contract requires: clock, entropy (grantor's SystemEntropy), base64url, \
              SHA-256 of what is stored and presented, the PKCE digest, the HMACs of a rotation, grant and token rows with \
              their indexes (token, grant, subject, client, due) in 64 shards, JSON. No parsing, no futures, no traits, no \
              overwriting of secrets, no events",
@@ -135,7 +135,7 @@ fn entries(world: &World) -> Vec<Entry<'_>> {
     ]
 }
 
-/// How a subject is named on the command line.
+/// Returns the name of a subject on the command line.
 fn slug(entry: &Entry<'_>) -> &'static str {
     entry.name.strip_prefix("grantor ").unwrap_or(entry.name)
 }

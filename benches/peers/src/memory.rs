@@ -1,4 +1,4 @@
-//! What a live token takes in the memory storage.
+//! The memory that a live token takes in the memory storage.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// A grant as the library opens one, with its own copies of what differs from grant to grant.
+/// Opens a grant like the library, with separate copies of the values that differ between grants.
 fn open(storage: &MemoryStorage, client: &ClientId, number: usize, tokens: usize) {
     let now = std::time::SystemTime::now().into();
     let expires_at = now + std::time::Duration::from_secs(3600);
@@ -57,13 +57,13 @@ fn open(storage: &MemoryStorage, client: &ClientId, number: usize, tokens: usize
     assert_eq!(opened, Opened::Done);
 }
 
-/// Pages of this process that are in memory, in bytes; 0 where the system does not tell.
+/// Returns the resident memory of this process in bytes, or 0 if the system does not report it.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
 }
 
-/// Prints the table. Each row comes from a process of its own, in which nothing was freed that could be used again.
+/// Prints the table. Each row is measured in a new process, so that no freed memory is reused.
 pub fn measure(total: usize) -> std::io::Result<()> {
     println!("\n## Memory: {total} live access tokens in the memory storage\n");
     println!("| tokens a grant | bytes a token | resident bytes a token | allocations a token |");
@@ -72,20 +72,17 @@ pub fn measure(total: usize) -> std::io::Result<()> {
         let mut row = std::process::Command::new(std::env::current_exe()?);
         let done = row.arg("--tokens").args([total, per_grant].map(|number| number.to_string())).status()?;
         if !done.success() {
-            return Err(std::io::Error::other("the measuring of the memory failed"));
+            return Err(std::io::Error::other("the process that measures the memory failed"));
         }
     }
     println!(
-        "\nBytes as they were asked for, and pages that are in memory because of them, the allocator's own included. In both,"
+        "\nThe columns show requested bytes, and resident pages including the overhead of the allocator. Both depend on how \
+         full the hash tables are at this number of tokens. The allocations include those of the records that were passed in."
     );
-    println!(
-        "the tables are at whatever part of their doubling the number falls on. The allocations are all that were made on the"
-    );
-    println!("way, those of the records that were handed over included.");
     Ok(())
 }
 
-/// One row of the table.
+/// Measures and prints one row of the table.
 pub fn row(total: usize, per_grant: usize) {
     let client = ClientId::new("client-00000000").expect("a client id");
     let grants = total / per_grant;

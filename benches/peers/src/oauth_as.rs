@@ -1,5 +1,5 @@
-//! oauth-as over its memory storage, with the system's clock. It draws each code's and each answer's random bytes from the
-//! operating system (`getrandom`), which it encodes in hexadecimal: 64 characters for 256 bits.
+//! oauth-as with its memory storage and the system clock. It gets the random bytes of each code and each response from
+//! the operating system (`getrandom`), and encodes 256 bits as 64 hexadecimal characters.
 
 use std::hint::black_box;
 
@@ -40,10 +40,10 @@ impl<'w> OauthAs<'w> {
         Self { world, server }
     }
 
-    /// The code, and the redirect that carries it.
+    /// Returns the code and the redirect that contains it.
     fn approve(&self, client: &str, user: String) -> (String, String) {
         let validated = ready(self.server.validate_authorization_request(&authorization_request(client)));
-        let validated = validated.unwrap_or_else(|_| panic!("the request is in order"));
+        let validated = validated.unwrap_or_else(|_| panic!("the request is valid"));
         let approval = UserApproval::granted(&validated, user);
         let response = ready(self.server.issue_authorization_code(approval)).unwrap_or_else(|_| panic!("a code"));
         let location = response.location(&validated.redirect_uri);

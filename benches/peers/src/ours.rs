@@ -1,4 +1,4 @@
-//! grantor over its memory storage, with the system's clock and entropy, in its typed and its HTTP form.
+//! grantor with its memory storage and the system's clock and entropy, in its typed and its HTTP form.
 
 use std::hint::black_box;
 
@@ -20,7 +20,7 @@ pub struct Http<'w>(Ours<'w>);
 struct Ours<'w> {
     world: &'w World,
     server: AuthorizationServer,
-    /// The secrets of the world's clients, in their type, in their order.
+    /// The secrets of the world's clients as typed values, in the order of the clients.
     secrets: Vec<ClientSecret>,
     verifier: CodeVerifier,
 }
@@ -239,7 +239,7 @@ impl Subject for Http<'_> {
     }
 }
 
-/// Approves as a host does: it asks what has to happen next, and the user agrees.
+/// Approves a request like a host app: it takes the next interaction, and the user agrees.
 async fn approve(pending: PendingAuthorization, user: &str) -> grantor::AuthorizationResponse {
     let session = UserSession::new(User::new(user).expect("a user"));
     match pending.interaction(Some(&session)).await {

@@ -1,7 +1,7 @@
-//! oxide-auth with the stores and the ad-hoc endpoint that its documentation shows, behind a mutex because each of its flows
-//! borrows them mutably. Its default password policy is Argon2, which would be all that is seen; here it is a SHA-256 that is
-//! compared in constant time, as grantor does for generated secrets. Tokens are 256 random bits from the operating system,
-//! 44 characters of base64.
+//! oxide-auth with the stores and the ad-hoc endpoint of its documentation. They are behind a mutex, because its flows
+//! borrow them mutably. Its default password policy is Argon2, which would dominate the result. Here the policy is
+//! SHA-256 with a comparison in constant time, like grantor's for generated secrets. Tokens are 256 random bits from
+//! the operating system as 44 characters of base64.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -113,7 +113,7 @@ impl<'w> Oxide<'w> {
         flow.execute(request).unwrap_or_else(|_| panic!("tokens"))
     }
 
-    /// A member of the answer to a redeemed code.
+    /// Redeems a code and returns a member of the response.
     fn token(&self, client: &Registered, member: &str) -> String {
         let response = self.redeem(redemption(client, &self.code(client)));
         let body = response.body.expect("a body");
@@ -169,7 +169,7 @@ fn credentials_request(client: &Registered) -> Request {
     token_request(client, &[("grant_type", "client_credentials"), ("scope", SCOPE)])
 }
 
-/// The answer as a host would send it on.
+/// Takes the parts of the response that a host app would send.
 fn send(response: Response) {
     let response = black_box(response);
     assert_eq!(response.status, Status::Ok);

@@ -1,4 +1,4 @@
-//! Rounds in which everybody has a turn, so that what the machine does besides hits all alike.
+//! Measures in rounds in which every subject has a turn, so that other load of the machine affects all subjects alike.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -6,24 +6,24 @@ use std::time::Instant;
 use crate::allocations::{Allocated, count};
 use crate::subject::{Op, Subject};
 
-/// How much is measured.
+/// The amount of work to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
     pub rounds: usize,
-    /// Operations of each subject in a round.
+    /// The number of operations of each subject in a round.
     pub operations: usize,
-    /// Operations whose allocations are counted.
+    /// The number of operations whose allocations are counted.
     pub counted: usize,
 }
 
-/// Somebody with the name and the remarks that the table gives them.
+/// A subject with its name and notes for the table.
 pub struct Entry<'a> {
     pub name: &'static str,
     pub note: &'static str,
     pub subject: Box<dyn Subject + 'a>,
 }
 
-/// What was measured of one subject.
+/// The measurements of one subject.
 struct Measured {
     /// Nanoseconds per operation, round by round.
     nanoseconds: Vec<f64>,
@@ -31,11 +31,11 @@ struct Measured {
     whole: Allocated,
 }
 
-/// Runs of one batch. Not inlined, so that benches/instructions.sh can count what happens inside of it.
+/// Runs one batch. It is not inlined, so that benches/instructions.sh can count its instructions.
 #[inline(never)]
 pub fn measured(batch: &mut dyn crate::subject::Batch) {
     batch.run();
-    // Something to do afterwards, or it would be a jump and not a call.
+    // Keeps the call above from being optimized into a jump.
     std::hint::black_box(());
 }
 
@@ -46,8 +46,8 @@ fn time(subject: &dyn Subject, op: Op, n: usize) -> f64 {
     start.elapsed().as_nanos() as f64 / n as f64
 }
 
-/// What an ordinary operation allocates: the middle of many, each counted alone, so that the growing of a table, which
-/// happens now and then, does not count.
+/// Returns the allocations of a typical operation: the median of many operations. The occasional growth of a table does
+/// not count.
 fn allocations(subject: &dyn Subject, op: Op, n: usize) -> [Allocated; 2] {
     let middle = |build: bool| {
         let mut counts: Vec<Allocated> = (0..n)
@@ -62,7 +62,7 @@ fn allocations(subject: &dyn Subject, op: Op, n: usize) -> [Allocated; 2] {
     [middle(true), middle(false)]
 }
 
-/// The value below which a share of all lies.
+/// Returns the value below which this share of the values lies.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -73,13 +73,13 @@ pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The middle of the ratios of each round.
+/// Returns the median of the ratios of all rounds.
 fn ratio(one: &Measured, other: &Measured) -> f64 {
     let ratios: Vec<f64> = one.nanoseconds.iter().zip(&other.nanoseconds).map(|(one, other)| one / other).collect();
     median(&ratios)
 }
 
-/// Measures an operation and prints its table. The first entry is what the others are compared with, the last is the floor.
+/// Measures an operation and prints its table. The first entry is the one to compare with, and the last is the floor.
 pub fn compare(op: Op, entries: &[Entry<'_>], extent: Extent) {
     let Extent { rounds, operations, counted } = extent;
     let mut times = vec![Vec::with_capacity(rounds); entries.len()];
@@ -106,7 +106,7 @@ pub fn compare(op: Op, entries: &[Entry<'_>], extent: Extent) {
 fn print(op: Op, entries: &[Entry<'_>], all: &[Measured]) {
     let (ours, floor) = (&all[0], &all[all.len() - 1]);
     let mut table = format!("\n### {}: {}\n\n", op.name(), op.title());
-    table.push_str("| who | ns/op | p10..p90 | allocations | bytes | of the floor | grantor typed is |\n");
+    table.push_str("| subject | ns/op | p10..p90 | allocations | bytes | of the floor | grantor typed is |\n");
     table.push_str("|---|---:|---:|---:|---:|---:|---:|\n");
     for (entry, measured) in entries.iter().zip(all) {
         let Measured { nanoseconds, request, whole } = measured;

@@ -1,4 +1,4 @@
-//! What is measured, and what each side must be able to do.
+//! The measured operations, and the trait of the measured subjects.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ pub const STATE: &str = "af0ifjsldkj";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 pub const SCOPE: &str = "user:read user:write";
-/// What the bearer check requires.
+/// The scope that the bearer check requires.
 pub const REQUIRED: &str = "user:read";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Op {
 impl Op {
     pub const ALL: [Self; 5] = [Self::Authorize, Self::Code, Self::Refresh, Self::ClientCredentials, Self::Bearer];
 
-    /// As it is written on the command line.
+    /// Returns the name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Authorize => "authorize",
@@ -50,19 +50,18 @@ impl Op {
     }
 }
 
-/// Somebody who can do the five operations.
+/// An implementation of the five operations.
 pub trait Subject: Sync {
-    /// Prepares `n` runs, which takes no part in what is measured. Everything a run is given exists beforehand as text, or
-    /// in the type in which a caller of this API holds a token.
+    /// Prepares `n` runs. The preparation is not measured. All inputs of a run exist before it, as text or in the type
+    /// in which a caller of the API holds a token.
     fn batch(&self, op: Op, n: usize) -> Box<dyn Batch + Send + '_>;
 }
 
-/// Runs that were prepared. Each of them can be done once.
+/// Prepared runs. Each can run once.
 pub trait Batch {
-    /// Only puts the requests together, so that what this allocates can be told apart.
+    /// Only builds the requests, so that their allocations can be counted separately.
     fn build(&mut self);
-
-    /// Puts the requests together, does the operation, renders its answer, and drops all of it.
+    /// Builds the requests, runs the operation, renders the responses, and drops everything.
     fn run(&mut self);
 }
 
@@ -72,7 +71,7 @@ struct Prepared<I, B, R> {
     run: R,
 }
 
-/// A batch of what is to be done with each input.
+/// Returns a batch that builds and runs a request for each input.
 pub fn batch<'a, I: Send + 'a>(
     inputs: Vec<I>,
     build: impl FnMut(&mut I) + Send + 'a,
@@ -91,7 +90,7 @@ impl<I, B: FnMut(&mut I), R: FnMut(&mut I)> Batch for Prepared<I, B, R> {
     }
 }
 
-/// A registered client, as whoever writes its requests knows it.
+/// A registered client with its credentials.
 pub struct Registered {
     pub id: String,
     pub secret: String,
@@ -99,7 +98,7 @@ pub struct Registered {
     pub basic: String,
 }
 
-/// The clients that all subjects know, and users who never come twice.
+/// The clients that all subjects know, and a supply of new users.
 pub struct World {
     pub clients: Vec<Registered>,
     users: AtomicUsize,
@@ -117,7 +116,7 @@ impl World {
         Self { clients: clients.collect(), users: AtomicUsize::new(0), turn: AtomicUsize::new(0) }
     }
 
-    /// One client after the other.
+    /// Returns the next client in turn.
     pub fn client(&self) -> &Registered {
         &self.clients[self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len()]
     }
@@ -132,10 +131,10 @@ fn base64(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-/// Drives a future that has nothing to wait for, as those over a storage in memory have not.
+/// Runs a future that is never pending, as with a storage in memory.
 pub fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
-        Poll::Pending => panic!("nothing in memory is waited for"),
+        Poll::Pending => panic!("memory storage never waits"),
     }
 }

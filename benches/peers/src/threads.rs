@@ -1,4 +1,4 @@
-//! Two threads on distinct tokens against one: how much more gets done, beside how much more the floor gets done.
+//! The throughput of two threads with distinct tokens, relative to one thread, for grantor and for the floor.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -12,9 +12,11 @@ use crate::subject::{Batch, Op, Subject, World, batch};
 
 const MANY: usize = 1_000;
 
-/// From the first start to the last end of all threads. Each thread prepares its own batch: if one thread prepared all of them,
-/// each free of its rows would wait for that thread's arena of the allocator (refresh: 1.2 times as much instead of 1.8). Each
-/// thread has a processor of its own: a batch is over before the system moves one of two threads that begin on the same one.
+/// Returns the time from the first start to the last end of all threads.
+///
+/// Each thread prepares its own batch. If one thread prepared all batches, each free would wait for that thread's
+/// allocator arena (refresh: a factor of 1.2 instead of 1.8). Each thread is pinned to a processor, because a batch is
+/// too short for the system to move a thread.
 fn together(subject: &dyn Subject, op: Op, n: usize, threads: usize) -> Duration {
     let barrier = Barrier::new(threads);
     let processors = core_affinity::get_core_ids().unwrap_or_default();
@@ -39,8 +41,8 @@ fn together(subject: &dyn Subject, op: Op, n: usize, threads: usize) -> Duration
     spans.iter().map(|(_, end)| *end).max().expect("a thread") - start
 }
 
-/// How many times as much two threads get done as one. Both do the same amount, and begin in turn, so that the growing of tables,
-/// which comes in leaps, hits both alike.
+/// Returns the throughput of two threads relative to one. Both variants do the same amount of work and start in turn,
+/// so that the growth of tables affects both alike.
 fn scaling(subject: &dyn Subject, op: Op, n: usize, round: usize) -> f64 {
     let one = || together(subject, op, 2 * n, 1).as_secs_f64();
     let two = || together(subject, op, n, 2).as_secs_f64();
@@ -53,7 +55,7 @@ fn scaling(subject: &dyn Subject, op: Op, n: usize, round: usize) -> f64 {
     }
 }
 
-/// Work that two threads can't possibly disturb each other in: what the machine itself has to give at this moment.
+/// Work without shared data, which shows the limit of the machine at this moment.
 struct Alone;
 
 impl Subject for Alone {
@@ -66,10 +68,8 @@ impl Subject for Alone {
 pub fn compare(ops: &[Op], extent: Extent) {
     println!("\n## Two threads against one\n");
     println!(
-        "How many times as much gets done, and that as a share of what the floor manages in the same round. Where the"
-    );
-    println!(
-        "machine has not two processors to give (hashing, with nothing shared), the others can't show how they scale.\n"
+        "The throughput relative to one thread, and its share of the floor's value in the same round. If the machine has no \
+         two free processors (column `machine`: hashing without shared data), the other columns show nothing.\n"
     );
     println!(
         "| operation | machine | floor | grantor, 1 client | of the floor | grantor, {MANY} clients | of the floor |"

@@ -1,11 +1,12 @@
-//! Measures what it costs to sign access tokens: client credentials with opaque and with signed tokens, beside the bare signature.
+//! Measures the cost of signed access tokens: client credentials with opaque tokens, with signed tokens, and the
+//! signature alone.
 //!
 //! ```sh
 //! cargo run --release --manifest-path benches/peers/Cargo.toml --features jwt --bin signed
 //! ```
 //!
-//! All are measured in turns, and the median and the least time of the rounds are printed: the least time is that of a machine on which
-//! nothing else runs.
+//! They are measured in turns. The program prints the median and the minimum of the rounds. The minimum shows a machine
+//! without other load.
 
 use std::future::Future;
 use std::pin::pin;
@@ -22,13 +23,13 @@ use grantor::{
 const ROUNDS: usize = 60;
 const OPERATIONS: usize = 100;
 
-/// The input of a signature: as long as that of an access token.
+/// The input of a signature, with the length of an access token.
 const INPUT: [u8; 400] = [b'a'; 400];
 
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
-        Poll::Pending => panic!("nothing waits in memory"),
+        Poll::Pending => panic!("memory storage never waits"),
     }
 }
 
@@ -54,7 +55,7 @@ fn issue(server: &AuthorizationServer, secret: &ClientSecret) -> AccessToken {
     ready(server.token_request(&request)).expect("a token").access_token
 }
 
-/// The time of one operation, in microseconds.
+/// Returns the time of one operation in microseconds.
 fn time(operation: &mut dyn FnMut()) -> f64 {
     let begin = Instant::now();
     for _ in 0..OPERATIONS {

@@ -1,13 +1,13 @@
-//! Measures the operations over PostgreSQL and SQLite beside the bare statements of the same round trips, over the same
-//! pool, in turns.
+//! Compares the operations with PostgreSQL and SQLite to the bare statements of the same round trips. Both use the same
+//! pool and are measured in turns.
 //!
 //! ```sh
 //! cargo run --release --manifest-path benches/peers/Cargo.toml --features sql --bin storage
 //! ```
 //!
-//! The bare side binds values that are there already and throws away what it is answered: it makes no tokens, hashes nothing,
-//! checks nothing and renders nothing. PostgreSQL is a server of this program's own, without fsync, so that the disk does not
-//! hide what the code costs; SQLite is a file in WAL mode with `synchronous = FULL`.
+//! The bare statements bind prepared values and ignore the results. They make no tokens, hash nothing, check nothing
+//! and render nothing. The program starts its own PostgreSQL server without fsync, so that the disk does not hide the
+//! cost of the code. SQLite uses a file in WAL mode with `synchronous = FULL`.
 
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ const REDIRECT_URI: &str = "https://app.example/callback";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const SCOPE: &str = "user:read user:write";
 const CLIENT: &str = "client-00000000";
-/// What a column of details holds for a code, and for everything else.
+/// The values of the column `details`, for codes and for other tokens.
 const CODE_DETAILS: &str = r#"{"code":{"redirect_uri":"https://app.example/callback","redirect_uri_was_sent":true,"code_challenge":{"method":"S256","value":"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}}}"#;
 const DETAILS: &str = "{}";
 
@@ -51,7 +51,7 @@ impl Op {
 
 type Done<T> = Result<T, sqlx::Error>;
 
-/// The library over a database.
+/// The library with a database.
 struct Ours {
     server: AuthorizationServer,
     secret: ClientSecret,
@@ -110,7 +110,7 @@ impl Ours {
         self.ask(TokenRequest::refresh_token(token)).await
     }
 
-    /// Nanoseconds per operation, without its preparation.
+    /// Returns the nanoseconds per operation, without its preparation.
     async fn time(&self, op: Op, n: usize) -> f64 {
         let (mut codes, mut refreshes, mut accesses): (Vec<_>, Vec<RefreshToken>, Vec<AccessToken>) =
             Default::default();
@@ -143,7 +143,7 @@ impl Ours {
     }
 }
 
-/// A token as a row has it.
+/// The values of a token row.
 #[derive(Clone, Copy)]
 struct Row {
     hash: [u8; 32],
@@ -167,7 +167,7 @@ fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// The statements of one database, as the storage has them.
+/// The statements of the storage for one database.
 trait Bare {
     async fn client(&self) -> Done<()>;
     async fn open(&self, grant: [u8; 16], subject: Option<&str>, token: Row) -> Done<()>;
@@ -180,7 +180,7 @@ trait Bare {
         Ok((grant, code))
     }
 
-    /// The tokens that come after one.
+    /// Returns the successors of a token.
     fn born(&self, spent: Row) -> [Row; 2] {
         ["access_token", "refresh_token"].map(|kind| Row { parent: Some(spent.hash), ..Row::new(kind) })
     }
@@ -446,14 +446,14 @@ async fn compare(name: &str, ours: &Ours, bare: &impl Bare, quick: bool) -> Done
     for (op, title, trips) in Op::ALL {
         let (mut times, mut bares, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..=rounds {
-            // Who goes first takes turns.
+            // The two sides take turns in going first.
             let (time, bare) = if round % 2 == 0 {
                 (ours.time(op, operations).await, bare.time(op, operations).await?)
             } else {
                 let bare = bare.time(op, operations).await?;
                 (ours.time(op, operations).await, bare)
             };
-            // In the first round, statements are prepared.
+            // The first round only prepares the statements.
             if round > 0 {
                 times.push(time / 1e3);
                 bares.push(bare / 1e3);
