@@ -68,6 +68,9 @@ pub const MAX_VALUE: usize = 64 * 1024;
 const MAX_NAMESPACE: usize = 32;
 
 /// A store of short-lived entries. Read [the contract](self) before you implement it.
+///
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write the methods
+/// as `async fn` with the signatures that their documentation shows.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     note = "an `EphemeralStore` keeps short-lived entries; `MemoryStorage` and `MemoryEphemeralStore` implement it"

@@ -16,10 +16,11 @@
 //! 1. **Linearizable.** Once a call has returned, every later call on every node sees its effect. An implementation of
 //!    [`find`](Storage::find) or [`redeem`](Storage::redeem) must not read from a cache or a replica. Only
 //!    [`list_grants`](Storage::list_grants) may lag.
-//! 2. **Atomic.** Each method is one atomic step: it happens completely or not at all. In particular,
-//!    [`redeem`](Storage::redeem) decides and writes in the same step. Of many calls that race for one token, one wins.
-//!    (In PostgreSQL, the loser must read the row again in a new statement, because its own statement still sees the
-//!    row from before the winner's change.)
+//! 2. **Atomic.** Each method is one atomic step: it happens completely or not at all. Only
+//!    [`revoke_grants`](Storage::revoke_grants) and [`purge_expired`](Storage::purge_expired) may take several steps,
+//!    and may have done a part of their work when they fail. [`redeem`](Storage::redeem) decides and writes in the same
+//!    step: of many calls that race for one token, one wins. (In PostgreSQL, the loser must read the row again in a new
+//!    statement, because its own statement still sees the row from before the winner's change.)
 //! 3. **Ambiguous commits.** A storage that retries internally repeats only steps that were certainly rolled back. A
 //!    `redeem` that finds its own [`attempt`](Redemption::attempt) already written returns [`RedeemOutcome::Done`]. If
 //!    the outcome remains unknown, the call returns an error. A client can then repeat a refresh within its grace
@@ -152,12 +153,10 @@ pub trait Storage: Send + Sync {
     /// 3. If the token has expired at `redemption.at`, write nothing and return [`RedeemOutcome::Dead`].
     /// 4. Otherwise write the following and return [`RedeemOutcome::Done`]:
     ///    * If `redemption.consume` is set, store [`redemption.spent()`](Redemption::spent) in the token's row, and
-    ///      erase
-    ///      the seed of its [`parent`](StoredToken::parent), which is a refresh token or a code.
+    ///      erase the seed of its [`parent`](StoredToken::parent), which is a refresh token or a code.
     ///    * Store the successors.
     ///    * Set the grant's `last_used_at` to `redemption.at` and its `expires_at` to `redemption.grant_expires_at`,
-    ///      each
-    ///      only if the new time is later.
+    ///      each only if the new time is later.
     ///
     /// After `Done` or `AlreadySpent`, every later `find` sees the spent row and its successors.
     ///
@@ -271,8 +270,8 @@ pub trait Storage: Send + Sync {
     /// Moves the storage from one issuer to another, in one atomic step. Use it after a change of domain. A repeated
     /// call succeeds.
     ///
-    /// Clients, grants, refresh tokens and opaque access tokens go on. Signed access tokens name the former issuer, so they end, and
-    /// clients get new ones by their refresh tokens.
+    /// Clients, grants, refresh tokens and opaque access tokens stay valid. Signed access tokens name the old issuer,
+    /// so they stop working. Clients get new ones with their refresh tokens.
     ///
     /// ```text
     /// async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError>

@@ -310,5 +310,5 @@ fn process_races_find_a_process_local_lock() {
     assert_found(&broken, "check, then act", Clause::Atomic, "many processes race for one token");
     let broken = judged_with_workers(Bug::WritesTheGrantBack, false, 1);
     let broken = broken.and_then(|_| judged_with_workers(Bug::WritesTheGrantBack, false, 10)).unwrap_err();
-    assert_found(&broken, "writes the grant back", Clause::RevocationIsFinal, "a grant that one process revokes");
+    assert_found(&broken, "writes the grant back", Clause::RevocationIsFinal, "a grant revoked by one process");
 }

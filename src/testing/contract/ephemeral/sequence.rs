@@ -98,7 +98,7 @@ fn replaced(t: &Trial<'_>) -> Outcome {
     let mut versions = vec![t.store(0).insert_new(&key, b"0", t.at(DAY), t.at(START))?];
     for step in 1..=4_u8 {
         let last = versions[versions.len() - 1];
-        // Later and sooner than before.
+        // The new expiry is alternately earlier and later.
         let expires_at = t.at(if step % 2 == 0 { DAY } else { HOUR });
         let store = t.store(step.into());
         let new = store.replace_done(&key, last, &[step; 3], expires_at, t.at(SECOND))?;
@@ -143,7 +143,7 @@ fn versions(t: &Trial<'_>) -> Outcome {
         see(&mut seen, "a replacement", store.replace_done(&key, first, b"2", end, begin)?);
         store.take(&key, begin)?;
         see(&mut seen, "a take", store.insert_new(&key, b"3", end, begin)?);
-        // The entry has expired, and is still there.
+        // The entry has expired, but it is not purged yet.
         see(&mut seen, "an expiry", store.insert_new(&key, b"4", end + HOUR, end)?);
         for old in &seen[..seen.len() - 1] {
             let late = t.store(0).replace(&key, *old, b"late", t.at(DAY), end)?;
@@ -211,7 +211,7 @@ fn expiry(t: &Trial<'_>) -> Outcome {
             let replaced = store.replace(&key, version, b"2", now + DAY, now)?;
             t.expect_eq("the version of an expired entry that is replaced", &None, &replaced);
         }
-        // By a clock that is behind it lives on: nothing of the above has removed it.
+        // By a clock that is behind, the entry is still live: none of these calls has removed it.
         let now = end - TICK;
         t.expect_entry("an entry a microsecond before", Some((b"1", end)), store.get(&key, now)?.as_ref());
         let taken = store.insert(&key, b"2", end + DAY, now)?;
@@ -219,7 +219,7 @@ fn expiry(t: &Trial<'_>) -> Outcome {
     }
     let other = t.store(1).insert_new(&key, b"2", end + HOUR, end)?;
     t.expect_entry("the next entry", Some((b"2", end + HOUR)), t.store(2).get(&key, end)?.as_ref());
-    // An entry may get less time than it had, and end in the past.
+    // A replacement may set an earlier expiry, even in the past.
     t.store(1).replace_done(&key, other, b"3", end - TICK, end)?;
     t.expect_entry("an entry that ends in the past", None, t.store(2).get(&key, end)?.as_ref());
     t.store(1).insert_new(&key, b"4", end, end)?;
@@ -227,7 +227,7 @@ fn expiry(t: &Trial<'_>) -> Outcome {
     Ok(())
 }
 
-/// What is listed, without the values: they are compared elsewhere.
+/// Returns the listed entries without their values, which other cases compare.
 fn places(due: &[Due]) -> Vec<(EphemeralKey, OffsetDateTime)> {
     due.iter().map(|due| (due.key, due.entry.expires_at)).collect()
 }
@@ -236,7 +236,7 @@ fn due(t: &Trial<'_>) -> Outcome {
     let (own, other) = (t.namespace("own"), t.namespace("other"));
     let mut expected = Vec::new();
     for number in 0..12_u64 {
-        // Four times, at each of which three entries expire.
+        // Three entries expire at each of four times.
         let expires_at = t.at(HOUR) + TICK * u32::try_from(number * 7 % 4).unwrap_or_default();
         let key = key_in(own, number);
         t.store(0).insert_new(&key, b"own", expires_at, t.at(START))?;
@@ -244,7 +244,7 @@ fn due(t: &Trial<'_>) -> Outcome {
         expected.push((key, expires_at));
     }
     expected.sort_by_key(|(key, expires_at)| (*expires_at, *key.as_bytes()));
-    // Long before they expire and long after.
+    // Long before and long after their expiry.
     for (ticks, until) in [(-1, 0), (0, 3), (1, 6), (2, 9), (3, 12), (1_000_000_000, 12)] {
         let at = t.at(HOUR) + TICK * ticks;
         for limit in [0, 1, 4, 100] {
@@ -253,7 +253,7 @@ fn due(t: &Trial<'_>) -> Outcome {
             t.expect_eq_lists_soon(&what, &expected, || Ok(places(&t.store(2).due(own, at, limit)?)))?;
         }
     }
-    // A claim moves an entry to its new place, and a take removes it.
+    // A claim moves an entry in the list, and a take removes it.
     let at = t.at(HOUR) + TICK;
     t.expect_eq_lists_soon("entries that are due", &expected[..6], || Ok(places(&t.store(0).due(own, at, 100)?)))?;
     let Some(Due { key, entry: Versioned { version, .. } }) = t.store(0).due(own, at, 1)?.into_iter().next() else {
