@@ -713,7 +713,7 @@ fn malformed_endpoint_methods_do_not_build() {
         build().capability(Endpoints(Vec::leak(vec![("own", good)]))).built().unwrap();
     }
     for bad in ["", "GET,POST", "get", "GET, ", "GET POST", "GET,  POST", "GET\r\nx: y"] {
-        let text = "the capability part: the methods of its endpoint own are not a list like \"GET, POST\"";
+        let text = "the capability part: the methods of its endpoint own are invalid: use a list like \"GET, POST\"";
         assert_eq!(refused(build().capability(Endpoints(Vec::leak(vec![("own", bad)])))), text, "{bad:?}");
     }
 }

@@ -44,7 +44,9 @@ pub(super) async fn customize(
         return Err(Error::Misuse("a token customizer lengthened the access token lifetime: it may only shorten it"));
     }
     if access_token_lifetime < Duration::SECOND {
-        return Err(Error::Misuse("a token customizer set an access token lifetime below one second"));
+        return Err(Error::Misuse(
+            "a token customizer set an access token lifetime below one second: set a longer one",
+        ));
     }
     let client_id = issuance.client.id();
     // The token of a machine must not look like that of a user (RFC 9700 §4.15), and introspection returns the claims.

@@ -30,7 +30,9 @@ pub(super) fn lifetimes(
     let mut lifetimes = server.policy.lifetimes(client);
     if let Some(access_token) = from_handler {
         if access_token < Duration::SECOND {
-            return Err(Error::Misuse("a grant handler set an access token lifetime below one second"));
+            return Err(Error::Misuse(
+                "a grant handler set an access token lifetime below one second: set a longer one",
+            ));
         }
         lifetimes.access_token = access_token;
     }

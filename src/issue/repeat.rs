@@ -176,8 +176,8 @@ impl Repeats {
             let of_token = rest.try_into().ok()?;
             Some((u64::from_be_bytes(*of_grant), u32::from_be_bytes(*number), u64::from_be_bytes(of_token)))
         };
-        let (of_grant, number, of_token) =
-            fields().ok_or_else(|| StorageError::unavailable("a count of repeated refreshes is of another version"))?;
+        let other_version = "a count of repeated refreshes is of another version: upgrade all nodes";
+        let (of_grant, number, of_token) = fields().ok_or_else(|| StorageError::unavailable(other_version))?;
         Ok(Self { of_grant, number, of_token })
     }
 }

@@ -34,7 +34,7 @@ use crate::web_url::is_served_securely;
 
 /// The first step of building a server. It has an issuer and needs a storage, the only setting without a default.
 #[derive(Debug)]
-#[must_use = "give it a storage"]
+#[must_use = "call storage() to set a storage"]
 pub struct NeedsStorage {
     issuer: String,
 }
@@ -66,8 +66,8 @@ impl NeedsStorage {
 /// A change of the endpoint URLs, passed to [`Builder::endpoints`].
 type UrlChange = Box<dyn FnOnce(&mut EndpointUrls) + Send + Sync>;
 
-/// Collects the settings of a server; [`build`](Self::build) checks them.
-#[must_use = "a server exists only when build() was called"]
+/// The builder of a server. [`build`](Self::build) checks the settings and returns the server.
+#[must_use = "a builder does nothing until build() is called"]
 pub struct Builder {
     issuer: String,
     storage: Arc<dyn Storage>,

@@ -52,7 +52,7 @@ pub(super) fn collect(capabilities: &[Arc<dyn Capability>], build: &BuildView<'_
             check_endpoint(&endpoint.url)?;
             if !endpoint.methods.is_none_or(are_methods) {
                 let problem =
-                    format!("the methods of its endpoint {} are not a list like \"GET, POST\"", endpoint.name);
+                    format!("the methods of its endpoint {} are invalid: use a list like \"GET, POST\"", endpoint.name);
                 return Err(BuildError::capability(capability.name(), problem));
             }
             additions.endpoints.push((endpoint, Arc::clone(capability)));
