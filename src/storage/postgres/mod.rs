@@ -1,4 +1,5 @@
 //! A storage in PostgreSQL, for one node or many (feature `postgres`).
+//!
 //! # Atomic steps
 //! A statement is atomic, and every method needs one statement if it succeeds at once. (The purge, and the revocation
 //! of more than a thousand grants, need several.) So a cancelled call leaves no transaction open.
@@ -43,6 +44,7 @@ use super::sql::{Cells, failed, is_transport_failure, unreadable};
 /// # Ok(())
 /// # }
 /// ```
+///
 /// It keeps the whole [contract](super) for any number of nodes that use the same primary. A pool that reads from a
 /// replica breaks the contract, and `synchronous_commit = off` breaks clause 1 if the database crashes. The encoding of
 /// the database must be UTF-8.

@@ -1,4 +1,5 @@
 //! A storage in an SQLite file, for one machine (feature `sqlite`).
+//!
 //! # Atomic steps
 //! SQLite has one writer at a time. Every step that writes begins with `BEGIN IMMEDIATE`, which makes it the writer
 //! before it reads anything. It then reads, decides, writes and commits. Within a process, writers queue in order.
@@ -40,6 +41,7 @@ use super::sql::{Cells, failed, unreadable};
 /// # Ok(())
 /// # }
 /// ```
+///
 /// It keeps the whole [contract](super) for one or more processes on the same machine. Don't use it on a network file
 /// system, where SQLite's locks are not reliable.
 ///
