@@ -1,16 +1,15 @@
+use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use axum::{Json, Router};
 use grantor::axum::{require, routes, run_to_completion};
 use grantor::{Access, Approval, AuthorizationServer, BearerError, BuildError, Interaction, MemoryStorage, Request};
-use serde_json::{Value, json};
 
 use crate::your_app::{Session, consent_page, login_page};
 
 pub async fn app(storage: MemoryStorage) -> Result<Router, BuildError> {
     let oauth = AuthorizationServer::builder("https://id.example.com")
-        .storage(storage) // clients, tokens and more: three traits, yours to implement
+        .storage(storage) // or SqliteStorage, PostgresStorage, your own
         .scope("user:read", "Read your profile")
         .scope("user:write", "Change your profile")
         .build()
@@ -29,13 +28,13 @@ async fn authorize(State(oauth): State<AuthorizationServer>, session: Session, r
         Interaction::SelectAccount(accounts) => login_page(&accounts.return_target()),
         Interaction::Consent(consent) => consent_page(&consent, &consent.form_token(session.secret())),
         Interaction::Proceed(proceed) => run_to_completion(proceed.approve()).await.into_response(),
-        Interaction::Respond(response) => response.into_response(), // an error, or no page is allowed
+        Interaction::Respond(response) => response.into_response(), // an error, for the browser or for the client
     }
 }
 
 async fn decide(State(oauth): State<AuthorizationServer>, session: Session, request: Request) -> Response {
     match (oauth.resume_form(&request, session.secret()).await, session.user()) {
-        (Err(error), _) => error.into_response(), // a page: forged, changed or too late
+        (Err(error), _) => error.into_response(), // a page: the form is forged, changed or too old
         (Ok((consent, form)), Some(user)) if form.approved => {
             run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
         }
@@ -43,6 +42,6 @@ async fn decide(State(oauth): State<AuthorizationServer>, session: Session, requ
     }
 }
 
-async fn me(access: Access) -> Result<Json<Value>, BearerError> {
-    Ok(Json(json!({ "name": access.user()?.as_str() }))) // 403 for the token of a machine
+async fn me(access: Access) -> Result<String, BearerError> {
+    Ok(format!("You are {}.", access.user()?)) // a token without a user gets 403
 }
