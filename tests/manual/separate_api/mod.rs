@@ -1,0 +1,43 @@
+//! The code of the page about an API in another process, run.
+#![allow(unreachable_pub, reason = "the page shows what is `pub` in an app of its own")]
+
+mod api;
+mod register;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use grantor::error::BoxError;
+use grantor::resource_server::{Introspector, OutgoingRequest, ReceivedResponse};
+use grantor::{ClientSecret, ClientStore, MemoryStorage};
+use tower::ServiceExt;
+
+/// A server to which every token is alice's.
+struct Http;
+
+#[async_trait::async_trait]
+impl Introspector for Http {
+    async fn send(&self, request: &OutgoingRequest<'_>) -> Result<ReceivedResponse, BoxError> {
+        let token = br#"{"active":true,"scope":"notes:read","client_id":"app","sub":"alice","token_type":"Bearer","exp":4102444800}"#;
+        let mut response = ReceivedResponse::new(200, "application/json");
+        response.push(token, request)?;
+        Ok(response)
+    }
+}
+
+#[tokio::test]
+async fn api_on_the_page_accepts_live_tokens_only() {
+    let app = api::app(&ClientSecret::new("s"), Http).unwrap();
+    let request = Request::get("/notes").header("authorization", "Bearer a").body(Body::empty()).unwrap();
+    let answer = app.clone().oneshot(request).await.unwrap();
+    assert_eq!(&to_bytes(answer.into_body(), 100).await.unwrap()[..], b"The notes of alice");
+    let refused = app.oneshot(Request::get("/notes").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(refused.status(), 401);
+}
+
+#[tokio::test]
+async fn api_on_the_page_can_be_registered() {
+    let storage = MemoryStorage::new();
+    register::register_api(&storage).await.unwrap();
+    let api = storage.find_client("notes-api").await.unwrap().unwrap();
+    assert!(api.is_confidential());
+}

@@ -1,0 +1,77 @@
+//! The code of the page about actix-web, compiled, and run where it needs no session.
+#![allow(
+    clippy::unused_async,
+    clippy::unused_self,
+    dead_code,
+    unreachable_pub,
+    reason = "the page shows what is `pub` in an app of its own"
+)]
+
+mod behind_a_proxy;
+mod own_errors;
+
+mod app {
+    include!("app.rs");
+
+    /// Stands for the sessions and pages of the reader.
+    mod your_app {
+        use std::future::{Ready, ready};
+
+        use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload};
+
+        pub struct Session;
+
+        impl Session {
+            pub fn user(&self) -> Option<&grantor::UserSession> {
+                None
+            }
+
+            pub fn secret(&self) -> &[u8] {
+                b"random"
+            }
+        }
+
+        impl FromRequest for Session {
+            type Error = actix_web::Error;
+            type Future = Ready<Result<Self, Self::Error>>;
+
+            fn from_request(_: &HttpRequest, _: &mut Payload) -> Self::Future {
+                ready(Ok(Self))
+            }
+        }
+
+        pub fn login_page(_come_back_to: &str) -> HttpResponse {
+            HttpResponse::Ok().finish()
+        }
+
+        pub fn consent_page(_: &grantor::Consent, _: &str) -> String {
+            String::new()
+        }
+
+        pub fn login_succeeds(_: &grantor::Request) -> bool {
+            true
+        }
+
+        pub fn field(_: &grantor::Request, _: &str) -> String {
+            String::new()
+        }
+    }
+}
+
+use actix_web::middleware::from_fn;
+use actix_web::test::{TestRequest, call_and_read_body, init_service};
+use actix_web::{App, web};
+use grantor::testing::TestServer;
+
+#[tokio::test(flavor = "local")]
+async fn middleware_behind_a_proxy_sets_the_peer() {
+    async fn peer(request: grantor::Request) -> String {
+        format!("{:?}", request.peer())
+    }
+
+    let t = TestServer::new();
+    let app = App::new().configure(grantor::actix::routes(&t.server)).route("/", web::get().to(peer));
+    let app = init_service(app.wrap(from_fn(behind_a_proxy::peer_from_proxy))).await;
+    let request = TestRequest::get().uri("/").insert_header(("x-real-ip", "192.0.2.7")).to_request();
+    assert_eq!(&call_and_read_body(&app, request).await[..], b"Some(192.0.2.7)");
+}
