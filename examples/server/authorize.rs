@@ -33,7 +33,7 @@ pub(crate) async fn authorize(State(app): State<App>, Received { session, reques
         Interaction::Proceed(proceed) if !app.attempts.begin_change(Changer::Decider(&proceed.user().subject)) => {
             too_fast()
         }
-        Interaction::Proceed(proceed) => run_to_completion(proceed.approve()).await.into_response(),
+        Interaction::Proceed(proceed) => session.approve(&app, proceed.approve()).await,
         Interaction::Respond(response) => response.into_response(),
     }
 }
@@ -48,7 +48,8 @@ pub(crate) async fn decide(State(app): State<App>, Received { session, request }
         // The form can be submitted again later.
         (Ok(_), Some(user)) if !app.attempts.begin_change(Changer::Decider(&user.subject)) => too_fast(),
         (Ok((consent, form)), Some(user)) if form.approved => {
-            run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
+            let approval = Approval::by(user).scope(form.scope);
+            session.approve(&app, consent.approve(approval)).await
         }
         (Ok((consent, _)), _) => run_to_completion(consent.deny()).await.into_response(),
         (Err(error), _) => error.into_response(),

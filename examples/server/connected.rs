@@ -99,7 +99,7 @@ pub(crate) async fn revoke_all(
     OwnForm { session, .. }: OwnForm<()>,
 ) -> Result<Response, Redirect> {
     let user = session.require_user("/connected")?;
-    app.sessions.log_out_everywhere(user);
+    app.sessions.log_out_everywhere(user).await;
     if app.oauth.revoke_grants(&GrantSelector::Subject(user.clone())).await.is_err() {
         let hint = "You are logged out, but applications may still have access. Log in and try again.";
         return Ok(page::error(503, "The access has not ended", hint));

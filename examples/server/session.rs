@@ -7,6 +7,7 @@
 //! logins and logouts, so that a form that was opened before one is still known to be this server's.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -15,10 +16,12 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantor::{Subject, UserSession};
+use grantor::axum::run_to_completion;
+use grantor::{AuthorizationResponse, Subject, UserSession};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use time::{Duration, OffsetDateTime};
+use tokio::sync::RwLock;
 use tower_cookies::cookie::SameSite;
 use tower_cookies::{Cookie, Cookies};
 use tower_sessions::session::{self, Id, Record};
@@ -41,7 +44,22 @@ const LOGGED_IN_AT: &str = "logged_in_at";
 ///
 /// The `MemoryStore` of `tower-sessions` keeps expired sessions forever and can't find all sessions of one user.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sessions(Arc<Mutex<HashMap<Id, Record>>>);
+pub(crate) struct Sessions(Arc<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    records: Mutex<HashMap<Id, Record>>,
+    /// Approvals under way read one of these, and the end of all sessions of a user waits for it. Some users share one.
+    approvals: [RwLock<()>; 64],
+    hasher: RandomState,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        let approvals = std::array::from_fn(|_| RwLock::default());
+        Self { records: Mutex::default(), approvals, hasher: RandomState::new() }
+    }
+}
 
 impl Sessions {
     /// Returns the layer for routes that take a [`Session`].
@@ -50,17 +68,34 @@ impl Sessions {
         layer.with_name(session_cookie(secure))
     }
 
-    /// Ends every session of a user, in every browser.
-    pub(crate) fn log_out_everywhere(&self, user: &Subject) {
+    /// Ends every session of a user, in every browser. Approvals under way are over when this returns, so a revocation that follows ends
+    /// their grants, too.
+    pub(crate) async fn log_out_everywhere(&self, user: &Subject) {
         let is_theirs = |record: &Record| record.data.get(USER).is_some_and(|own| own == user.as_str());
-        lock(&self.0).retain(|_, record| !is_theirs(record));
+        lock(&self.0.records).retain(|_, record| !is_theirs(record));
+        drop(self.approvals_of(user).write().await);
+    }
+
+    /// Runs what opens a grant for a user; `None` if the session has ended since the request came.
+    async fn while_logged_in<T>(&self, session: Id, user: &Subject, approval: impl Future<Output = T>) -> Option<T> {
+        let _under_way = self.approvals_of(user).read().await;
+        match self.load(&session).await {
+            Ok(Some(_)) => Some(approval.await),
+            _ => None,
+        }
+    }
+
+    fn approvals_of(&self, user: &Subject) -> &RwLock<()> {
+        let Kept { approvals, hasher, .. } = &*self.0;
+        let place = hasher.hash_one(user) % approvals.len() as u64;
+        &approvals[usize::try_from(place).unwrap_or_default()]
     }
 }
 
 #[async_trait]
 impl SessionStore for Sessions {
     async fn create(&self, record: &mut Record) -> StoreResult<()> {
-        let mut sessions = lock(&self.0);
+        let mut sessions = lock(&self.0.records);
         while sessions.contains_key(&record.id) {
             record.id = Id::default();
         }
@@ -70,17 +105,17 @@ impl SessionStore for Sessions {
     }
 
     async fn save(&self, record: &Record) -> StoreResult<()> {
-        lock(&self.0).insert(record.id, record.clone());
+        lock(&self.0.records).insert(record.id, record.clone());
         Ok(())
     }
 
     async fn load(&self, id: &Id) -> StoreResult<Option<Record>> {
         let now = OffsetDateTime::now_utc();
-        Ok(lock(&self.0).get(id).filter(|record| now < record.expiry_date).cloned())
+        Ok(lock(&self.0.records).get(id).filter(|record| now < record.expiry_date).cloned())
     }
 
     async fn delete(&self, id: &Id) -> StoreResult<()> {
-        lock(&self.0).remove(id);
+        lock(&self.0.records).remove(id);
         Ok(())
     }
 }
@@ -89,7 +124,7 @@ impl SessionStore for Sessions {
 impl ExpiredDeletion for Sessions {
     async fn delete_expired(&self) -> StoreResult<()> {
         let now = OffsetDateTime::now_utc();
-        lock(&self.0).retain(|_, record| now < record.expiry_date);
+        lock(&self.0.records).retain(|_, record| now < record.expiry_date);
         Ok(())
     }
 }
@@ -144,6 +179,28 @@ impl Session {
         let mut removed = cookie(session_cookie(self.secure), String::new(), self.secure);
         removed.set_max_age(Duration::ZERO);
         Ok(removed)
+    }
+
+    /// Carries out an approval of the user, even if the browser hangs up meanwhile. If the session has ended since the request came, as by
+    /// "log out everywhere", nothing is approved.
+    pub(crate) async fn approve(
+        self,
+        app: &App,
+        approval: impl Future<Output = AuthorizationResponse> + Send + 'static,
+    ) -> Response {
+        let (sessions, id, user) = (app.sessions.clone(), self.inner.id(), self.user().cloned());
+        let approved = run_to_completion(async move {
+            let (id, user) = id.zip(user)?;
+            sessions.while_logged_in(id, &user, approval).await
+        });
+        match approved.await {
+            Some(answer) => answer.into_response(),
+            None => page::error(
+                403,
+                "You have been logged out",
+                "Nothing was allowed. Go back to the application and start again.",
+            ),
+        }
     }
 
     /// Returns what consent forms are bound to: only this browser has it, and it changes at login and logout. It is empty for
@@ -243,6 +300,9 @@ pub(crate) fn random_bytes() -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use super::*;
 
     async fn created(sessions: &Sessions) -> Id {
@@ -265,6 +325,28 @@ mod tests {
         let live = created(&sessions).await;
         assert_ne!(live, old, "both asked for the same identifier");
         sessions.delete_expired().await.unwrap();
-        assert_eq!(lock(&sessions.0).keys().collect::<Vec<_>>(), [&live]);
+        assert_eq!(lock(&sessions.0.records).keys().collect::<Vec<_>>(), [&live]);
+    }
+
+    // An approval that had found its session opened a grant after "log out everywhere" had revoked those of its user.
+    #[tokio::test]
+    async fn end_of_all_sessions_waits_for_approvals_under_way() {
+        let (sessions, user) = (Sessions::default(), Subject::new("ada").unwrap());
+        let id = created(&sessions).await;
+        let mut record = sessions.load(&id).await.unwrap().unwrap();
+        record.data.insert(USER.to_owned(), "ada".into());
+        sessions.save(&record).await.unwrap();
+        let (approve, approved) = tokio::sync::oneshot::channel();
+        let mut approval = pin!(sessions.while_logged_in(id, &user, approved));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(approval.as_mut().poll(&mut context).is_pending());
+        let mut end = pin!(sessions.log_out_everywhere(&user));
+        assert!(end.as_mut().poll(&mut context).is_pending(), "it does not wait");
+        // One that comes now is too late.
+        let late = sessions.while_logged_in(id, &user, async {});
+        approve.send(()).unwrap();
+        assert_eq!(approval.await, Some(Ok(())));
+        end.await;
+        assert_eq!(late.await, None);
     }
 }
