@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use actix_web::http::header::{LOCATION, SET_COOKIE};
-use actix_web::web::{Data, get, post};
+use actix_web::web::{Data, get, post, route};
 use actix_web::{App, HttpResponse, HttpServer, Result, error::ErrorBadRequest, error::ErrorInternalServerError};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grantor::actix::{require, routes, run_to_completion};
@@ -39,7 +39,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let app = move || {
         App::new()
             .configure(routes(&oauth))
-            .route("/authorize", get().to(authorize))
+            .route("/authorize", route().to(authorize))
             .route("/login", post().to(log_in))
             .route("/consent", post().to(decide))
             .route("/callback", get().to(async || "The code is in the address of this page."))
