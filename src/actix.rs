@@ -1,26 +1,27 @@
 //! Adapter for actix-web (feature `actix-web`).
 //!
-//! * [`routes`] are the endpoints that the library serves, ready to configure an app with.
-//! * [`Request`] is an extractor, for the host's own authorization page.
-//! * [`require`] is middleware for the host's own API: its routes require scopes, and their handlers extract an
+//! * [`routes`] configures an app with the endpoints that the library serves.
+//! * [`Request`] is an extractor for your authorization page.
+//! * [`require`] is middleware for your API: its routes require scopes, and their handlers extract an
 //!   [`Access`](crate::Access).
-//! * [`Bearer`] is an extractor, for an API that decides in its handlers: call [`require`](Bearer::require) on it. It looks at the header
-//!   alone; for [`Policy::bearer_in_body`](crate::Policy::bearer_in_body) extract a [`Request`] and give it to
-//!   [`AuthorizationServer::bearer`].
-//! * [`Response`] and [`AuthorizationResponse`] can be returned from handlers, and with `?` out of them, as can
-//!   the errors [`BearerError`] and [`AuthorizationError`].
+//! * [`Bearer`] is an extractor for an API that checks scopes in its handlers: call [`require`](Bearer::require) on it.
+//!   It reads only the header. For [`Policy::bearer_in_body`](crate::Policy::bearer_in_body), extract a [`Request`] and
+//!   pass it to [`AuthorizationServer::bearer`].
+//! * [`Response`], [`AuthorizationResponse`] and the errors [`BearerError`] and [`AuthorizationError`] can be returned
+//!   from handlers, also with `?`.
 //!
-//! The extractors find the server in the app's data, where [`routes`] puts it as [`Data<AuthorizationServer>`](Data);
-//! handlers can take it from there, too. If an app has several servers, each one's own routes are answered by that one, but
-//! the extractors of the host's routes find the last. Give such a route the [`Data`] of its server by
-//! [`Resource::app_data`] or the scope's. The peer's address is the one of the connection and never one that a header
-//! tells. Behind a proxy that is the proxy's; a host that trusts its proxy builds the request itself and sets the address
-//! it was told.
+//! The extractors take the server from the data of the app, where [`routes`] puts it as
+//! [`Data<AuthorizationServer>`](Data). Handlers can take it from there, too. If an app has several servers, each
+//! server answers its own routes, but the extractors of your routes use the last server. To use another one, set its
+//! [`Data`] by [`Resource::app_data`] or by that of the scope. The address of the peer is that of the connection, never
+//! one from a header. Behind a proxy, that is the address of the proxy. If you trust the proxy, build the request
+//! yourself and set the address that the proxy reports.
 //!
 //! Bodies are read up to [`Policy::max_body`](crate::Policy::max_body) and for at most
-//! [`Policy::body_deadline`](crate::Policy::body_deadline). Actix-web has a deadline of its own for headers
-//! ([`client_request_timeout`](actix_web::HttpServer::client_request_timeout)), which counts for the first request of a connection, and none
-//! for a chunked body that no handler has read: see [the manual](crate::manual::operators#time-and-concurrency).
+//! [`Policy::body_deadline`](crate::Policy::body_deadline). Actix-web has a separate deadline for the headers of the
+//! first request of a connection ([`client_request_timeout`](actix_web::HttpServer::client_request_timeout)). It has no
+//! deadline for a chunked body that no handler has read: see [the
+//! manual](crate::manual::operators#time-and-concurrency).
 //!
 //! ```no_run
 //! use actix_web::{App, HttpServer};
@@ -61,14 +62,14 @@ use crate::http::{Request, Response};
 use crate::server::{AuthorizationServer, ServedBy};
 use crate::span::in_this_span;
 
-/// The routes that the library serves: see [`AuthorizationServer::routes`].
+/// Configures an app with the routes that the library serves: see [`AuthorizationServer::routes`].
 ///
-/// They are where [`AuthorizationServer::endpoints`] says, which by default is under the issuer, and answer every method,
-/// because those that are not served have an answer of their own. Paths are compared whole and as they came, before
-/// anything in them is decoded. The app is to be configured with them, not a scope: the metadata is never inside of one.
+/// Their paths are those of [`AuthorizationServer::endpoints`], by default under the issuer. They accept every method,
+/// because the library responds to unsupported methods, too. Whole paths are compared without decoding. Configure the
+/// app and not a scope, because the path of the metadata is not inside a scope.
 ///
-/// [`AuthorizationServer::handle`] answers, with CORS headers where scripts of any origin may come. Every request is
-/// [run to completion](run_to_completion).
+/// [`AuthorizationServer::handle`] answers each request and sets the CORS headers. Every request is [run to
+/// completion](run_to_completion).
 pub fn routes(server: &AuthorizationServer) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let server = server.clone();
     move |config| {
@@ -82,8 +83,8 @@ pub fn routes(server: &AuthorizationServer) -> impl FnOnce(&mut ServiceConfig) +
     }
 }
 
-/// A resource at exactly this path. A guard compares it, because an issuer's path may have any character that a URL may
-/// have, and the router's patterns give some of them a meaning.
+/// Returns a resource at exactly this path. A guard compares the path, because the path of an issuer may have
+/// characters with a meaning in the patterns of the router.
 fn at(path: String) -> Resource {
     web::resource("/{path}*").guard(fn_guard(move |context| context.head().uri.path() == path))
 }
@@ -93,16 +94,17 @@ async fn handle(server: AuthorizationServer, head: Head, payload: web::Payload, 
     run_to_completion(async move { server.handle(&request).await }).await
 }
 
-/// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.
+/// Runs a future to completion even if its handler is dropped, for example because the browser closed the connection.
 ///
-/// Every step of the library is atomic, so nothing breaks without it; but a decision that was taken should be carried
-/// out. Use it around [`approve`](crate::Consent::approve).
+/// Every step of the library is atomic, so nothing breaks without this function, but a decision of a user may be lost.
+/// Use it around [`approve`](crate::Consent::approve).
 ///
-/// The future is polled once in place. If it is pending, it is moved to a task of its own, which keeps the span in which this function
-/// was called and does not see the caller's task-locals.
+/// The future is polled once in place. If it is pending, it is moved to a separate task. The task keeps the present
+/// tracing span, but does not see the task-locals of the caller.
 ///
 /// # Panics
-/// If the future does, if the runtime is shutting down, or outside of a `LocalSet` or a local runtime, such as actix's.
+/// The future panics, the runtime is shutting down, or the caller is outside of a `LocalSet` and of a local runtime
+/// such as that of actix.
 pub fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
     let future = Box::pin(in_this_span(future));
     async {
@@ -115,7 +117,7 @@ pub fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) 
     }
 }
 
-/// What an extractor waits for. Handlers of actix-web stay on their thread, so it need not be `Send`.
+/// The future of an extractor. It need not be `Send`, because handlers of actix-web stay on their thread.
 type Extraction<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
 
 impl FromRequest for Request {
@@ -133,10 +135,10 @@ impl FromRequest for Request {
     }
 }
 
-/// A request whose body is still to be read.
+/// A request whose body was not read yet.
 struct Head {
     own: Request,
-    /// The length that was announced, if there is one.
+    /// The announced length of the body, if there is one.
     length: Option<u64>,
 }
 
@@ -146,7 +148,7 @@ impl Head {
         Self { own: from_head(request, |_| true), length }
     }
 
-    /// Reads the body, unless it is announced to be too large. Each endpoint has its own way to refuse one that could not be read.
+    /// Reads the body, unless the announced length is too large. The endpoint refuses a body that could not be read.
     async fn with_body(self, payload: web::Payload, max_body: usize, deadline: Duration) -> Request {
         let Self { own, length } = self;
         if length.is_some_and(|length| length > max_body as u64) {
@@ -168,12 +170,12 @@ impl Head {
     }
 }
 
-/// Throws the rest of a body away until its connection is closed, which actix-web does after the answer if the body is still there. If it
-/// is gone by then, actix-web waits for the end of a chunked one instead, without a deadline. What has come of the body is not kept, because
-/// this may outlive the connection.
+/// Reads and discards the rest of a body. Actix-web closes the connection after the response if the body still exists.
+/// If the body was dropped, actix-web waits for the end of a chunked body without a deadline. This task may outlive the
+/// connection, so it keeps no data.
 fn discard(mut unread: BodyStream<web::Payload>) {
-    const LONGEST: Duration = Duration::seconds(10);
-    actix_web::rt::spawn(within(LONGEST, async move {
+    const DEADLINE: Duration = Duration::seconds(10);
+    actix_web::rt::spawn(within(DEADLINE, async move {
         while let Some(Ok(_)) = poll_fn(|context| Pin::new(&mut unread).poll_next(context)).await {}
     }));
 }
@@ -190,10 +192,14 @@ impl FromRequest for Bearer {
 
 fn server_of(request: &HttpRequest) -> Result<Data<AuthorizationServer>, Error> {
     let server = request.app_data::<Data<AuthorizationServer>>().cloned();
-    server.ok_or_else(|| ErrorInternalServerError("the app has no authorization server among its data"))
+    server.ok_or_else(|| {
+        ErrorInternalServerError(
+            "the app data has no AuthorizationServer: configure the app with grantor::actix::routes",
+        )
+    })
 }
 
-/// Everything but the body, with the headers that are `wanted`.
+/// Returns a request without its body, with the headers that are `wanted`.
 fn from_head(request: &HttpRequest, wanted: impl Fn(&str) -> bool) -> Request {
     let uri = request.uri();
     let target = uri.path_and_query().map_or_else(|| uri.path(), |target| target.as_str());
@@ -239,7 +245,8 @@ impl Responder for AuthorizationResponse {
     }
 }
 
-/// For handlers that give up with a ready answer, such as that of [`AuthorizationOutcome::Respond`](crate::AuthorizationOutcome::Respond).
+/// For handlers that return a response as an error, such as that of
+/// [`AuthorizationOutcome::Respond`](crate::AuthorizationOutcome::Respond).
 impl From<Response> for Error {
     fn from(response: Response) -> Self {
         let cause = "answered by the authorization server";

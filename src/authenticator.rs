@@ -1,4 +1,4 @@
-//! What the host knows about clients' secrets, users' passwords and the state of users' accounts.
+//! [`Authenticator`]: checks secrets of clients, passwords of users, and the status of users.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use crate::record::Subject;
 use crate::scope::Scope;
 use crate::secret::{ClientSecret, Password, SecretDigest};
 
-/// Checks the credentials of clients and, for the password grant, of resource owners, and tells the state of a resource owner's
-/// account. Every method has a default.
+/// Checks the secrets of clients and, for the password grant, the passwords of users. It also returns the status of a
+/// user's account. Every method has a default.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not authenticate clients and resource owners",
     note = "implement `grantor::Authenticator`; each method has a default"
 )]
 pub trait Authenticator: Send + Sync {
-    /// Whether a secret belongs to a client (RFC 6749 §2.3.1).
+    /// Checks the secret of a client (RFC 6749 §2.3.1).
     ///
     /// ```text
     /// async fn authenticate_client(
@@ -31,24 +31,25 @@ pub trait Authenticator: Send + Sync {
     ///
     /// > The authorization server MUST protect any endpoint utilizing it against brute force attacks.
     ///
-    /// Also called for clients that do not exist (`attempt.client` is then `None`, and `Accepted` counts as rejected),
-    /// so that a limiter sees every secret that is tried and an unknown client costs what a wrong secret costs. (Not called if
-    /// the client is not registered for the way in which the secret was presented.)
+    /// It is also called for clients that do not exist. `attempt.client` is then `None`, and `Accepted` counts as
+    /// rejected. So a limiter sees every attempt, and an unknown client takes the same time as a wrong secret. It is
+    /// not called if the client is not registered for the authentication method of the request.
     ///
-    /// A client none of whose credentials is live never authenticates, whatever the verdict. Which of several
-    /// [opaque](crate::ClientCredential::opaque) ones a secret belongs to, and whether that one has expired, only the host can
-    /// know: of secrets kept elsewhere it is to accept those alone that have not.
+    /// A client without a live credential never authenticates, regardless of the verdict. For an
+    /// [opaque](crate::ClientCredential::opaque) credential, only your code knows which secret belongs to it and
+    /// whether that secret has expired: it must reject secrets that have expired.
     ///
-    /// The default compares SHA-256 digests in constant time, which is fit for generated secrets.
+    /// The default compares SHA-256 digests in constant time, which is safe for generated secrets.
     ///
     /// # Errors
-    /// It could not be decided; answered with `server_error`, or with 503 and `Retry-After` for
+    /// The secret could not be checked. Answered with `server_error`, or with 503 and `Retry-After` for
     /// [`AuthenticatorError::unavailable`].
     async fn authenticate_client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         Ok(if attempt.matches_a_digest() { Verdict::Accepted(()) } else { Verdict::Rejected })
     }
 
-    /// Whose user name and password these are (RFC 6749 §4.3). Called only if the password grant is switched on.
+    /// Checks the user name and password of a user and returns the user (RFC 6749 §4.3). It is called only if the
+    /// password grant is allowed.
     ///
     /// ```text
     /// async fn authenticate_resource_owner(
@@ -57,13 +58,13 @@ pub trait Authenticator: Send + Sync {
     /// ) -> Result<Verdict<Subject>, AuthenticatorError>
     /// ```
     ///
-    /// An unknown user, a wrong password and a locked account must look the same and take the same time. Mind who the
-    /// client is and what it asks for, too: this grant has no consent page.
+    /// An unknown user, a wrong password and a locked account must give the same verdict in the same time. Also decide
+    /// whether this client may get the requested scope, because this grant has no consent page.
     ///
-    /// The default knows no users and rejects every attempt.
+    /// The default rejects every attempt.
     ///
     /// # Errors
-    /// It could not be decided; answered with `server_error`, or with 503 and `Retry-After` for
+    /// The password could not be checked. Answered with `server_error`, or with 503 and `Retry-After` for
     /// [`AuthenticatorError::unavailable`].
     async fn authenticate_resource_owner(
         &self,
@@ -73,22 +74,25 @@ pub trait Authenticator: Send + Sync {
         Ok(Verdict::Rejected)
     }
 
-    /// Returns whether tokens may be issued for a subject. Asked each time before tokens are issued for one: when a code is
-    /// redeemed, a refresh token is used or its answer repeated, and when a grant is opened by a password, by the implicit grant or
-    /// by an extension grant. With [`Policy::check_subject_at_use`](crate::Policy::check_subject_at_use) also at the bearer check and
+    /// Returns whether tokens may be issued for a subject. It is called each time before tokens are issued for a
+    /// subject: when a code is redeemed, when a refresh token is used or its response is repeated, and when a grant is
+    /// opened by a password, by the implicit grant or by an extension grant. With
+    /// [`Policy::check_subject_at_use`](crate::Policy::check_subject_at_use), it is also called at the bearer check and
     /// at introspection.
     ///
     /// ```text
     /// async fn subject_status(&self, subject: &Subject) -> Result<SubjectStatus, AuthenticatorError>
     /// ```
     ///
-    /// The client has proven by then that the token is its own, and reuse of a spent token was dealt with. Nothing is spent if the
-    /// subject is not [`Active`](SubjectStatus::Active), so a user who is suspended for an hour has the same refresh tokens after it.
+    /// It is called after the checks that the token belongs to the client and was not redeemed before. If the subject
+    /// is not [`Active`](SubjectStatus::Active), nothing is redeemed. So a user who was suspended for an hour has the
+    /// same refresh tokens afterwards.
     ///
     /// The default is [`Active`](SubjectStatus::Active) for every subject.
     ///
     /// # Errors
-    /// It could not be found out; answered with 503 `temporarily_unavailable` and `Retry-After`. Nothing is spent or revoked.
+    /// The status could not be determined. Answered with 503 `temporarily_unavailable` and `Retry-After`. Nothing is
+    /// redeemed or revoked.
     async fn subject_status(&self, subject: &Subject) -> Result<SubjectStatus, AuthenticatorError> {
         let _ = subject;
         Ok(SubjectStatus::Active)
@@ -113,23 +117,24 @@ impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
     }
 }
 
-/// The state of a resource owner's account, as [`Authenticator::subject_status`] tells it.
+/// The status of a user's account, as [`Authenticator::subject_status`] returns it.
 ///
-/// Clients can't tell the last two from each other, nor from a grant that was revoked. The event
-/// [`SubjectNotActive`](crate::EventKind::SubjectNotActive) names the state.
+/// A client gets the same response for a suspended user, a deleted user and a revoked grant. The event
+/// [`SubjectNotActive`](crate::EventKind::SubjectNotActive) contains the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SubjectStatus {
     /// Tokens may be issued.
     Active,
-    /// Not for now. The grants of the subject stay, and work again when it is active.
+    /// No tokens may be issued at present. The grants of the subject are kept, and work again when the subject is
+    /// active.
     Suspended,
-    /// Never again: all grants of the subject are revoked.
+    /// No tokens may be issued any more. All grants of the subject are revoked.
     Gone,
 }
 
 impl SubjectStatus {
-    /// Its name: stable, for logs and metrics.
+    /// Returns a stable name for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -143,13 +148,13 @@ impl SubjectStatus {
 /// The decision of an [`Authenticator`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a verdict that is not read accepts every attempt"]
-#[expect(clippy::exhaustive_enums, reason = "what may happen to an attempt must be handled in full")]
+#[expect(clippy::exhaustive_enums, reason = "every outcome of an attempt must be handled")]
 pub enum Verdict<T> {
     /// The credentials are right.
     Accepted(T),
-    /// They are wrong, or the account may not be used. The caller is not told which.
+    /// The credentials are wrong, or the account may not be used. The caller does not learn which.
     Rejected,
-    /// Too many attempts; the credentials were not judged. Answered with 429 and `Retry-After`.
+    /// There were too many attempts, and the credentials were not checked. Answered with 429 and `Retry-After`.
     Throttled {
         /// How long to wait.
         retry_after: Duration,
@@ -160,34 +165,35 @@ pub enum Verdict<T> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ClientAttempt<'a> {
-    /// The identifier that was presented; printable ASCII, but otherwise whatever was sent.
+    /// The presented identifier. It is printable ASCII, but otherwise untrusted.
     pub client_id: &'a str,
-    /// The client of that identifier, if there is one.
+    /// The client with that identifier, if there is one.
     pub client: Option<&'a Client>,
-    /// The secret that was presented; printable ASCII, not empty.
+    /// The presented secret, which is printable ASCII and not empty.
     pub secret: &'a ClientSecret,
-    /// The same as it stands in an `Authorization: Basic` header without form-decoding, if that is another text and the client has
-    /// [`raw_basic_secret`](crate::client::ClientParts::raw_basic_secret). The attempt is right if either one is.
+    /// The secret from an `Authorization: Basic` header without form-decoding, if that is another text and the client
+    /// has [`raw_basic_secret`](crate::client::ClientParts::raw_basic_secret). Accept the attempt if either of the two
+    /// is right.
     pub raw_secret: Option<&'a ClientSecret>,
-    /// How it was presented.
+    /// The authentication method of the request.
     pub method: AuthenticationMethod,
-    /// The peer, if the host vouched for one.
+    /// The peer, if the host app set it.
     pub peer: Option<IpAddr>,
     /// The time of the request.
     pub now: OffsetDateTime,
 }
 
 impl ClientAttempt<'_> {
-    /// Whether the secret matches the digest of one of the client's live credentials. Takes the same time wherever they
-    /// differ, and hashes once even if there is no client.
+    /// Returns whether the secret matches the digest of one of the client's live credentials. It compares in constant
+    /// time, and computes the hash even if there is no client.
     #[must_use]
     pub fn matches_a_digest(&self) -> bool {
         self.matches(false)
     }
 
-    /// Whether the secret matches the digest of one of the client's live credentials that this library
-    /// [generated](ClientCredential::Secret::generated). There is nothing to guess, so a limit on attempts can let it pass. Takes the
-    /// same time wherever they differ.
+    /// Returns whether the secret matches the digest of one of the client's live credentials that this library
+    /// [generated](ClientCredential::Secret::generated). Nobody can guess such a secret, so a limiter can always accept
+    /// it. It compares in constant time.
     #[must_use]
     pub fn matches_a_generated_secret(&self) -> bool {
         self.matches(true)
@@ -212,22 +218,22 @@ impl ClientAttempt<'_> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ResourceOwnerAttempt<'a> {
-    /// The user name that was presented. Text from outside.
+    /// The presented user name. It is untrusted text.
     pub username: &'a str,
-    /// The password that was presented.
+    /// The presented password.
     pub password: &'a Password,
     /// The authenticated client.
     pub client: &'a Client,
-    /// The scope it asks for, already checked against what it may ask for.
+    /// The requested scope, which the client may request.
     pub scope: &'a Scope,
-    /// The peer, if the host vouched for one.
+    /// The peer, if the host app set it.
     pub peer: Option<IpAddr>,
     /// The time of the request.
     pub now: OffsetDateTime,
 }
 
-/// The authenticator of a server without password grant: it compares client secrets as [`Authenticator::authenticate_client`] does
-/// by default, and knows no users.
+/// An authenticator with the default methods of [`Authenticator`]: it compares client secrets by their digests and
+/// knows no users.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct ClientSecrets;

@@ -1,21 +1,24 @@
 //! Adapter for axum (feature `axum`).
 //!
-//! * [`routes`] are the endpoints that the library serves, ready to merge into a router.
-//! * [`Request`] is an extractor, for the host's own authorization page.
-//! * [`require`] is a layer for the host's own API: its routes require scopes, and their handlers extract an [`Access`](crate::Access).
-//! * [`Bearer`] is an extractor, for an API that decides in its handlers: call [`require`](Bearer::require) on it. It looks at the header
-//!   alone; for [`Policy::bearer_in_body`](crate::Policy::bearer_in_body) extract a [`Request`] and give it to
-//!   [`AuthorizationServer::bearer`].
-//! * [`Response`], [`AuthorizationResponse`] and the errors [`BearerError`] and [`AuthorizationError`] can be returned from handlers.
+//! * [`routes`] returns the endpoints that the library serves, to merge into a router.
+//! * [`Request`] is an extractor for your authorization page.
+//! * [`require`] is a layer for your API: its routes require scopes, and their handlers extract an
+//!   [`Access`](crate::Access).
+//! * [`Bearer`] is an extractor for an API that checks scopes in its handlers: call [`require`](Bearer::require) on it.
+//!   It reads only the header. For [`Policy::bearer_in_body`](crate::Policy::bearer_in_body), extract a [`Request`] and
+//!   pass it to [`AuthorizationServer::bearer`].
+//! * [`Response`], [`AuthorizationResponse`] and the errors [`BearerError`] and [`AuthorizationError`] can be returned
+//!   from handlers.
 //!
-//! The extractors find the server in the router's state: the state is an [`AuthorizationServer`] or implements
-//! [`FromRef`] for it. The peer's address is known if the router is served with connection information
-//! (`into_make_service_with_connect_info::<SocketAddr>()`). Behind a proxy that is the proxy's; a host that trusts its
-//! proxy builds the request itself and sets the address it was told.
+//! The extractors take the server from the state of the router: the state is an [`AuthorizationServer`] or implements
+//! [`FromRef`] for it. The address of the peer is known if the router is served with connection information
+//! (`into_make_service_with_connect_info::<SocketAddr>()`). Behind a proxy, that is the address of the proxy. If you
+//! trust the proxy, build the request yourself and set the address that the proxy reports.
 //!
-//! Bodies are read up to [`Policy::max_body`](crate::Policy::max_body) and for at most [`Policy::body_deadline`](crate::Policy::body_deadline),
-//! by the timer of the Tokio runtime, which `#[tokio::main]` turns on. On a runtime without a timer, a request whose body is not there at
-//! once panics. `axum::serve` sets no deadline for headers: see [the manual](crate::manual::operators#time-and-concurrency).
+//! Bodies are read up to [`Policy::max_body`](crate::Policy::max_body) and for at most
+//! [`Policy::body_deadline`](crate::Policy::body_deadline). The deadline needs the timer of the Tokio runtime, which
+//! `#[tokio::main]` enables. Without a timer, a request whose body does not arrive at once panics. `axum::serve` has no
+//! deadline for headers: see [the manual](crate::manual::operators#time-and-concurrency).
 
 mod require;
 
@@ -40,21 +43,21 @@ use crate::http_types;
 use crate::server::{AuthorizationServer, ServedBy};
 use crate::span::in_this_span;
 
-/// The routes that the library serves: see [`AuthorizationServer::routes`].
+/// Returns a router with the routes that the library serves: see [`AuthorizationServer::routes`].
 ///
-/// They are where [`AuthorizationServer::endpoints`] says, which by default is under the issuer, and answer every method,
-/// because those that are not served have an answer of their own. [`AuthorizationServer::handle`] answers, with CORS headers where
-/// scripts of any origin may come. Every request is [run to completion](run_to_completion).
+/// Their paths are those of [`AuthorizationServer::endpoints`], by default under the issuer. They accept every method,
+/// because the library responds to unsupported methods, too. [`AuthorizationServer::handle`] answers each request and
+/// sets the CORS headers. Every request is [run to completion](run_to_completion).
 ///
-/// Merge them, never nest them: their paths are whole, and the metadata is never below a prefix. A page of the host's may be
-/// nested; the target of its [`Request`] is the one that the browser asked for.
+/// Merge the router; do not nest it: its paths are complete, and the path of the metadata has no prefix. You may nest
+/// your own pages: the target of an extracted [`Request`] is the one that the browser requested.
 ///
 /// # Panics
-/// A router that is merged with them panics if a segment of a path begins with `:` or `*`, unless it was told
+/// Merging panics if a segment of a path begins with `:` or `*`, unless the other router has
 /// [`without_v07_checks`](Router::without_v07_checks).
 pub fn routes<S: Clone + Send + Sync + 'static>(server: &AuthorizationServer) -> Router<S> {
     let own = server.routes().iter().filter(|route| route.served_by() == ServedBy::Library);
-    // An issuer's path may have any character that a URL may have.
+    // The path of an issuer may have any character that is allowed in a URL.
     own.fold(Router::new().without_v07_checks(), |router, route| {
         let (server, max_body) = (server.clone(), route.max_body());
         router.route(route.path(), any(move |request| handle(server, request, max_body)))
@@ -66,16 +69,16 @@ async fn handle(server: AuthorizationServer, request: axum::extract::Request, ma
     run_to_completion(async move { server.handle(&request).await }).await
 }
 
-/// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.
+/// Runs a future to completion even if its handler is dropped, for example because the browser closed the connection.
 ///
-/// Every step of the library is atomic, so nothing breaks without it; but a decision that was taken should be carried
-/// out. Use it around [`approve`](crate::Consent::approve).
+/// Every step of the library is atomic, so nothing breaks without this function, but a decision of a user may be lost.
+/// Use it around [`approve`](crate::Consent::approve).
 ///
-/// The future is polled once in place. If it is pending, it is moved to a task of its own, which keeps the span in which this function
-/// was called and does not see the caller's task-locals.
+/// The future is polled once in place. If it is pending, it is moved to a separate task. The task keeps the present
+/// tracing span, but does not see the task-locals of the caller.
 ///
 /// # Panics
-/// If the future does, or if the runtime is shutting down.
+/// The future panics, or the runtime is shutting down.
 pub fn run_to_completion<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = T> + Send + 'static {
@@ -102,11 +105,12 @@ where
     }
 }
 
-/// Reads the body, too, unless it is announced to be too large. Each endpoint has its own way to refuse one that could not be read.
+/// Reads the request with its body, unless the announced length is too large. The endpoint refuses a body that could
+/// not be read.
 async fn read(request: axum::extract::Request, max_body: usize, deadline: Duration) -> Request {
     let (parts, body) = request.into_parts();
     let own = from_head(&parts.method, &parts.uri, &parts.headers, &parts.extensions, |_| true);
-    // The length that was announced, if there is one.
+    // The lower bound is the announced length, if there is one.
     if body.size_hint().lower() > max_body as u64 {
         return own.with_body_too_large();
     }
@@ -122,7 +126,7 @@ fn is_too_large(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>)
 }
 
-/// Everything but the body, with the headers that are `wanted`.
+/// Returns a request without its body, with the headers that are `wanted`.
 fn from_head(
     method: &Method,
     uri: &Uri,
@@ -130,7 +134,7 @@ fn from_head(
     extensions: &Extensions,
     wanted: impl Fn(&str) -> bool,
 ) -> Request {
-    // A nested router is shown a path without its prefix, at which no browser would find it.
+    // In a nested router, `uri` lacks the prefix.
     let uri = extensions.get::<OriginalUri>().map_or(uri, |OriginalUri(uri)| uri);
     let request = http_types::from_head(method, uri, headers, wanted);
     match extensions.get::<ConnectInfo<SocketAddr>>() {

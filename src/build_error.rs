@@ -40,8 +40,8 @@ pub enum BuildError {
     SelfServiceScope(String),
     /// The policy issues refresh tokens only with the scope `offline_access`, which is not declared.
     #[error(
-        "the policy issues refresh tokens only with the scope offline_access, which is not declared: declare it, or change \
-         refresh_tokens"
+        "the policy issues refresh tokens only with the scope offline_access, which is not declared: declare it, or \
+         change refresh_tokens"
     )]
     OfflineAccess,
     /// The policy allows the password grant, but no authenticator can check a password.
@@ -63,8 +63,8 @@ pub enum BuildError {
     KnownParameter(&'static str),
     /// The URL of an endpoint is not one that RFC 6749 §3.1 and §3.2 allow, or its path begins with two slashes.
     #[error(
-        "the endpoint {0:?} is not valid: use an https URL (or an http URL on the loopback interface) without fragment, \
-         whose path does not begin with two slashes"
+        "the endpoint {0:?} is not valid: use an https URL (or an http URL on the loopback interface) without \
+         fragment, whose path does not begin with two slashes"
     )]
     Endpoint(String),
     /// The endpoint prefix is not a plain path, or is below `/.well-known`.
@@ -86,14 +86,14 @@ pub enum BuildError {
     },
     /// The identifier of the protected resource is not a URL that RFC 9728 §1.2 allows.
     #[error(
-        "the resource identifier {0:?} is not valid: use an https URL (or an http URL on the loopback interface) without \
-         fragment"
+        "the resource identifier {0:?} is not valid: use an https URL (or an http URL on the loopback interface) \
+         without fragment"
     )]
     Resource(String),
     /// The scope of the protected resource is malformed or names a scope that is not declared.
     #[error(
-        "the scope {0:?} of the protected resource is not made of declared scopes: declare them, or remove them from the \
-         resource"
+        "the scope {0:?} of the protected resource is not made of declared scopes: declare them, or remove them from \
+         the resource"
     )]
     ResourceScope(String),
     /// A metadata member of the host app or of a capability has a name that the server or another capability uses.
@@ -104,7 +104,7 @@ pub enum BuildError {
     Capability {
         /// The name of the capability.
         name: &'static str,
-        /// What is wrong, and what to do.
+        /// The problem, and what to change.
         problem: Cow<'static, str>,
     },
     /// A [`ResourceServer`](crate::ResourceServer) can't be built.
@@ -123,7 +123,7 @@ pub enum BuildError {
 
 impl BuildError {
     /// Returns an error of a [`Capability`](crate::capability::Capability). `name` is the name of the capability, and
-    /// `problem` says what is wrong and what to do.
+    /// `problem` names the problem and what to change.
     pub fn capability(name: &'static str, problem: impl Into<Cow<'static, str>>) -> Self {
         Self::Capability { name, problem: problem.into() }
     }

@@ -1,4 +1,4 @@
-//! Capabilities: optional parts of a server that bring endpoints, metadata and authorization parameters of their own.
+//! [`Capability`]: an optional part of a server with its endpoints, metadata and authorization parameters.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use crate::policy::Policy;
 use crate::scope::Scope;
 use crate::server_context::ServerContext;
 
-/// An optional part of a server. It has endpoints, adds members to the metadata document (RFC 8414 §2), and declares parameters of
-/// authorization requests, which it reads and checks.
+/// An optional part of a server. It has endpoints, adds members to the metadata document (RFC 8414 §2), and declares
+/// parameters of authorization requests, which it reads and checks.
 ///
-/// An application adds an endpoint of its own by [`Builder::capability`](crate::Builder::capability). The endpoint then is one of
-/// [`AuthorizationServer::routes`](crate::AuthorizationServer::routes): adapters serve it, run its requests to completion, and set the
-/// CORS headers that it asks for.
+/// Add one by [`Builder::capability`](crate::Builder::capability). Its endpoints are then among the
+/// [`AuthorizationServer::routes`](crate::AuthorizationServer::routes): adapters serve them, run their requests to
+/// completion, and set their CORS headers.
 ///
 /// ```
 /// use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 /// use grantor::{AuthorizationServer, MemoryStorage, Request, Response};
 /// use serde_json::{Map, Value, json};
 ///
-/// /// Tells whose token a request has.
+/// /// Returns the client of the token in a request.
 /// struct WhoAmI;
 ///
 /// #[async_trait::async_trait]
@@ -67,16 +67,16 @@ use crate::server_context::ServerContext;
 /// # }
 /// ```
 ///
-/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
-/// signature that their documentation shows.
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous
+/// methods with the signature that their documentation shows.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `Capability` has endpoints and answers their requests")]
 pub trait Capability: Send + Sync {
-    /// Returns its name, which no other capability of the server may have. Errors of the builder show it.
+    /// Returns the name, which must be unique among the capabilities of the server. Errors of the builder contain it.
     fn name(&self) -> &'static str;
 
-    /// Checks its settings against those of the server and the other capabilities, whatever the order in which the builder was
-    /// given them. Default: nothing can be wrong.
+    /// Checks its settings against those of the server and of the other capabilities. It is called after all
+    /// capabilities were added. The default accepts everything.
     ///
     /// # Errors
     /// The server can't be built: see [`BuildError::Capability`].
@@ -84,30 +84,29 @@ pub trait Capability: Send + Sync {
         Ok(())
     }
 
-    /// Returns its endpoints. Called once, after all capabilities were checked. An endpoint whose path or name is taken does not
-    /// build.
+    /// Returns its endpoints. It is called once, after all capabilities were checked. A path or name that another
+    /// endpoint has is a build error.
     fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint>;
 
     /// Returns the members that it adds to the metadata document. A member that the server, another capability or
-    /// [`Builder::metadata`](crate::Builder::metadata) has, too, does not build. Default: none.
+    /// [`Builder::metadata`](crate::Builder::metadata) also has is a build error. The default is none.
     fn metadata(&self, _build: &BuildView<'_>) -> Map<String, Value> {
         Map::new()
     }
 
-    /// Returns the parameters of authorization requests that it declares, as [`Builder::authorization_parameter`] does for the
-    /// application: they are carried through login and consent, and
-    /// [`PendingAuthorization::parameter`](crate::PendingAuthorization::parameter) reads them. A name that the library knows, or that
-    /// the application or another capability declares too, does not build. Default: none.
-    ///
-    /// The capability itself reads them in [`check_authorization`](Self::check_authorization).
+    /// Returns the authorization parameters that it declares, like [`Builder::authorization_parameter`]. They are
+    /// carried through login and consent. [`PendingAuthorization::parameter`](crate::PendingAuthorization::parameter)
+    /// returns them to the host app, and the capability reads them in
+    /// [`check_authorization`](Self::check_authorization). A name that is built in or declared twice is a build error.
+    /// The default is none.
     ///
     /// [`Builder::authorization_parameter`]: crate::Builder::authorization_parameter
     fn authorization_parameters(&self, _build: &BuildView<'_>) -> Vec<&'static str> {
         Vec::new()
     }
 
-    /// Checks an authorization request that the library has found in order. It can read the parameters of the request and refuse it;
-    /// the client is told of the error by redirect, as of any other. Default: nothing is refused.
+    /// Checks an authorization request after all checks of the library. It can read the parameters of the request and
+    /// refuse it. The client gets the error by redirect. The default accepts every request.
     ///
     /// ```text
     /// async fn check_authorization(
@@ -117,8 +116,8 @@ pub trait Capability: Send + Sync {
     /// ) -> Result<(), Error>
     /// ```
     ///
-    /// It is called each time that the request is read: when it comes, when the user comes back from the login, and when the consent
-    /// form comes back. Capabilities are called in the order of their names, until one refuses.
+    /// It is called each time the request is read: when it arrives, when the user returns from the login, and when the
+    /// consent form is submitted. Capabilities are called in the order of their names until one returns an error.
     ///
     /// # Errors
     /// The request is refused, or it can't be checked.
@@ -130,8 +129,8 @@ pub trait Capability: Send + Sync {
         Ok(())
     }
 
-    /// Answers a request for the endpoint of this name. Its method is one of the endpoint's and its body is within the limit.
-    /// [`Response::from_parts`] makes answers with other headers than those of a JSON document.
+    /// Responds to a request for the endpoint with this name. The method and the size of the body are already checked.
+    /// [`Response::from_parts`] makes a response with headers of your choice.
     ///
     /// ```text
     /// async fn respond(&self, endpoint: &str, request: &Request, server: ServerView<'_>) -> Response
@@ -182,34 +181,35 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint with its name, which [`Route::endpoint`](crate::Route::endpoint) returns, and the `https` URL where it is reached
-    /// from outside; see [`BuildView::url`]. Requests with exactly the path of the URL belong to it, whatever their query.
+    /// Returns an endpoint with a name and the `https` URL that clients use, see [`BuildView::url`].
+    /// [`Route::endpoint`](crate::Route::endpoint) returns the name. The endpoint gets requests with exactly the path
+    /// of the URL and any query.
     pub fn new(name: &'static str, url: impl Into<String>) -> Self {
         Self { name, url: url.into(), methods: None, any_origin: false, max_body: None }
     }
 
-    /// Sets the methods, as an `Allow` header lists them: `"GET, POST"`. Another form does not build. Other methods get 405, `HEAD`
-    /// too unless it is listed. Default: all.
+    /// Sets the allowed methods in the form of an `Allow` header: `"GET, POST"`. Another form is a build error. Other
+    /// methods get 405, including `HEAD` unless it is listed. Defaults to all methods.
     pub const fn methods(mut self, allow: &'static str) -> Self {
         self.methods = Some(allow);
         self
     }
 
-    /// Lets scripts of any origin use the endpoint (CORS, RFC 9700 §2.6). They can read the body and every header of its responses,
-    /// such as `etag` and `location`. No cookie may have a part in its responses. Default: off.
+    /// Lets scripts of any origin use the endpoint (CORS, RFC 9700 §2.6). They can read the body and every header of
+    /// its responses, such as `etag` and `location`. The responses must not depend on cookies. Off by default.
     pub const fn any_origin(mut self) -> Self {
         self.any_origin = true;
         self
     }
 
-    /// Sets how many bytes a body may have; a larger one gets 413. Default: [`Policy::max_body`].
+    /// Sets the maximum size of a body in bytes. A larger body gets 413. Defaults to [`Policy::max_body`].
     pub const fn max_body(mut self, bytes: usize) -> Self {
         self.max_body = Some(bytes);
         self
     }
 }
 
-/// What a [`Capability`] sees of a server that is being built.
+/// The view that a [`Capability`] has of a server while it is built.
 #[derive(Debug)]
 pub struct BuildView<'a> {
     server: &'a ServerContext,
@@ -230,14 +230,14 @@ impl<'a> BuildView<'a> {
         Self { server, capabilities, endpoint_prefix, has_server_key, has_introspection }
     }
 
-    /// Returns the issuer identifier, as it was given.
+    /// Returns the issuer identifier, unchanged.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.server.issuer
     }
 
-    /// Returns the URL of an endpoint: the issuer, the [prefix](crate::Builder::endpoint_prefix) if there is one, and `path`, which
-    /// begins with a slash.
+    /// Returns the URL of an endpoint: the issuer, the [prefix](crate::Builder::endpoint_prefix) if there is one, and
+    /// `path`, which begins with a slash.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         [self.issuer().trim_end_matches('/'), self.endpoint_prefix, path].concat()
@@ -255,7 +255,7 @@ impl<'a> BuildView<'a> {
         self.server.scopes.all()
     }
 
-    /// Returns the identifier of the [protected resource](crate::Builder::protected_resource), if one was given.
+    /// Returns the identifier of the [protected resource](crate::Builder::protected_resource), if there is one.
     #[must_use]
     pub fn protected_resource(&self) -> Option<&str> {
         self.server.resource.as_ref().map(|resource| &*resource.identifier)
@@ -273,8 +273,8 @@ impl<'a> BuildView<'a> {
         self.capabilities.iter().any(|own| own.name() == capability)
     }
 
-    /// Returns whether a [server key](crate::Builder::server_key) was given. Without one, what the server seals opens at no other
-    /// node and not after a restart.
+    /// Returns whether the server has a [server key](crate::Builder::server_key). Without one, other nodes and the
+    /// server itself after a restart can't open sealed content such as form tokens.
     #[must_use]
     pub const fn has_server_key(&self) -> bool {
         self.has_server_key
@@ -287,7 +287,7 @@ impl fmt::Debug for dyn Capability {
     }
 }
 
-/// What a [`Capability`] sees of an authorization request: as much as the application, but for the user.
+/// The view that a [`Capability`] has of an authorization request. It does not include the user.
 pub struct AuthorizationView<'a> {
     client: &'a Client,
     scope: &'a Scope,
@@ -299,20 +299,20 @@ impl<'a> AuthorizationView<'a> {
         Self { client, scope, parameters }
     }
 
-    /// Returns the client that asks.
+    /// Returns the client of the request.
     #[must_use]
     pub const fn client(&self) -> &'a Client {
         self.client
     }
 
-    /// Returns all that it asks for.
+    /// Returns the requested scope.
     #[must_use]
     pub const fn scope(&self) -> &'a Scope {
         self.scope
     }
 
-    /// Returns a parameter as the client sent it, decoded: one that the library knows, or one that the application or a capability
-    /// declared. `None` if it was not sent or was empty.
+    /// Returns a decoded parameter of the request. It knows the parameters of the library and those that the host app
+    /// or a capability declared. Returns `None` if the parameter is missing or empty.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&'a str> {
         self.parameters.iter().find(|(own, _)| *own == name).map(|(_, value)| *value)
@@ -320,7 +320,7 @@ impl<'a> AuthorizationView<'a> {
 }
 
 impl fmt::Debug for AuthorizationView<'_> {
-    /// Without the values of parameters, which may tell who the user is.
+    /// Leaves out the values of parameters, which may identify the user.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.parameters.iter().map(|(name, _)| *name).collect();
         let mut view = f.debug_struct("AuthorizationView");
@@ -328,7 +328,7 @@ impl fmt::Debug for AuthorizationView<'_> {
     }
 }
 
-/// What a [`Capability`] sees of the server when it answers a request.
+/// The view that a [`Capability`] has of the server when it responds to a request.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerView<'a> {
     pub(crate) server: &'a Arc<ServerContext>,
@@ -339,7 +339,7 @@ impl<'a> ServerView<'a> {
         Self { server }
     }
 
-    /// Returns the issuer identifier, as it was given.
+    /// Returns the issuer identifier, unchanged.
     #[must_use]
     pub fn issuer(self) -> &'a str {
         &self.server.issuer
@@ -351,7 +351,7 @@ impl<'a> ServerView<'a> {
         &self.server.policy
     }
 
-    /// Returns the time of the server's clock.
+    /// Returns the time of the clock of the server.
     #[must_use]
     pub fn now(self) -> OffsetDateTime {
         self.server.now()

@@ -1,4 +1,4 @@
-//! A user's connected applications: live grants, grouped by client.
+//! [`Connections`]: the connected applications of a user, which are live grants grouped by client.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,20 +12,21 @@ use crate::scope::Scope;
 use crate::server_context::ServerContext;
 use crate::storage::{GrantPage, GrantSelector};
 
-/// How many grants are read at most.
-const MOST: usize = 1_000;
+/// The maximum number of grants that are read.
+const MAX_GRANTS: usize = 1_000;
 
-/// The applications that act for a user: the result of [`AuthorizationServer::connections`](crate::AuthorizationServer::connections).
+/// The applications that act for a user: the result of
+/// [`AuthorizationServer::connections`](crate::AuthorizationServer::connections).
 ///
-/// It is made from the newest thousand live grants of the user. Two kinds of grants are left out: an approval whose code was not
-/// redeemed, and a grant that was [derived](Grant::parent_grant) from another one and ends with it.
+/// It contains the newest thousand live grants of the user. Two kinds of grants are left out: an approval whose code
+/// was not redeemed, and a grant that was [derived](Grant::parent_grant) from another grant and ends with it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Connections {
-    /// One for each client; the client with the newest grant comes first.
+    /// The applications, one for each client. The client with the newest grant comes first.
     pub applications: Vec<Connection>,
-    /// Whether the user has more than a thousand live grants. The older ones are missing here:
-    /// [`AuthorizationServer::list_grants`](crate::AuthorizationServer::list_grants) lists them.
+    /// Whether the user has more than a thousand live grants. The older ones are not included: use
+    /// [`AuthorizationServer::list_grants`](crate::AuthorizationServer::list_grants) to list them.
     pub has_more: bool,
 }
 
@@ -35,15 +36,17 @@ pub struct Connections {
 pub struct Connection {
     /// The identifier of the client.
     pub client_id: ClientId,
-    /// The registration of the client; `None` if it was removed since.
+    /// The client, or `None` if it was removed.
     pub client: Option<Arc<Client>>,
-    /// All scope tokens of its grants. [`AuthorizationServer::scopes`](crate::AuthorizationServer::scopes) describes them.
+    /// The scope of all grants together. [`AuthorizationServer::scopes`](crate::AuthorizationServer::scopes) has the
+    /// descriptions.
     pub scope: Scope,
-    /// When the oldest of its grants was opened.
+    /// The time when the oldest of the grants was opened.
     pub since: OffsetDateTime,
-    /// When a token of one of its grants was last redeemed.
+    /// The time when a token of one of the grants was last redeemed.
     pub last_used_at: OffsetDateTime,
-    /// Its grants, newest first; at least one. Each is a session of the application, such as its login on one device.
+    /// The grants, newest first. There is at least one. Each is a session of the application, such as its login on one
+    /// device.
     pub grants: Vec<Arc<Grant>>,
 }
 
@@ -69,16 +72,16 @@ impl Connection {
 
 pub(crate) async fn of(server: &ServerContext, subject: &Subject) -> Result<Connections, Error> {
     let which = GrantSelector::Subject(subject.clone());
-    let mut grants = server.storage.list_grants(&which, server.now(), &GrantPage::first(MOST + 1)).await?;
-    let has_more = grants.len() > MOST;
-    grants.truncate(MOST);
+    let mut grants = server.storage.list_grants(&which, server.now(), &GrantPage::first(MAX_GRANTS + 1)).await?;
+    let has_more = grants.len() > MAX_GRANTS;
+    grants.truncate(MAX_GRANTS);
     let mut applications: Vec<Connection> = Vec::new();
-    let mut places: HashMap<ClientId, usize> = HashMap::new();
+    let mut indexes: HashMap<ClientId, usize> = HashMap::new();
     for grant in grants.into_iter().filter(|grant| grant.parent_grant.is_none() && !grant.is_unredeemed()) {
-        if let Some(place) = places.get(&grant.client_id) {
-            applications[*place].add(grant);
+        if let Some(index) = indexes.get(&grant.client_id) {
+            applications[*index].add(grant);
         } else {
-            places.insert(grant.client_id.clone(), applications.len());
+            indexes.insert(grant.client_id.clone(), applications.len());
             let client = server.find_client(grant.client_id.as_str()).await?;
             applications.push(Connection::new(grant, client));
         }

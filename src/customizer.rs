@@ -1,4 +1,4 @@
-//! Changes by the host to tokens before they are issued, and additions to what introspection tells about them.
+//! [`TokenCustomizer`]: changes tokens before they are issued, and adds members to introspection responses.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,8 +13,9 @@ use crate::error::Error;
 use crate::record::{Grant, StoredToken, Subject};
 use crate::scope::Scope;
 
-/// Changes tokens of a host's own accord: refuses them, narrows their scope, shortens their lifetime, adds members to the token
-/// response, to signed access tokens and to an introspection answer. It can't widen anything. Every method has a default that changes nothing.
+/// Changes tokens before they are issued. It can refuse them, narrow their scope and shorten their lifetime. It can add
+/// members to the token response, claims to signed access tokens, and members to introspection responses. It can't
+/// widen anything. Every method has a default that changes nothing.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -22,7 +23,7 @@ use crate::scope::Scope;
 /// use grantor::{AuthorizationServer, Error, Grant, MemoryStorage, TokenRequest};
 /// use serde_json::{Map, Value};
 ///
-/// /// Tells clients and APIs the tenant of a grant: here the part of the client's identifier before the dot.
+/// /// Adds the tenant of a grant: here the part of the client identifier before the dot.
 /// struct Tenants;
 ///
 /// fn tenant(grant: &Grant) -> &str {
@@ -64,37 +65,37 @@ use crate::scope::Scope;
 /// ```
 ///
 /// # Reserved names
-/// A member whose name has a meaning in a specification that this library follows or will follow ([`RESERVED_MEMBERS`]) is left out,
-/// whether or not the answer has it. So is one that the grant handler set. The event
-/// [`CustomizerMemberDropped`](crate::EventKind::CustomizerMemberDropped) names it. All members of one answer have at most 4 KiB as
-/// JSON, and arrays and objects in a value are nested on at most 32 levels; more is an error.
+/// A member with a name from [`RESERVED_MEMBERS`] is dropped, because a specification defines it. A member that the
+/// grant handler has set is dropped, too. The event
+/// [`CustomizerMemberDropped`](crate::EventKind::CustomizerMemberDropped) names each of them. All members of one
+/// response have at most 4 KiB as JSON, and arrays and objects in a value are nested at most 32 deep; more is an error.
 ///
-/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
-/// signature that their documentation shows.
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous
+/// methods with the signature that their documentation shows.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "implement `grantor::TokenCustomizer`; each method has a default")]
 pub trait TokenCustomizer: Send + Sync {
-    /// Returns what is to change about tokens that are about to be issued. Asked for each kind of [`Issuance`], once everything else
-    /// allows it: the client has proven that the token it presents is its own, and the subject is active. Nothing is spent or stored
-    /// so far.
+    /// Returns the changes to tokens that are about to be issued. It is called for each kind of [`Issuance`] after all
+    /// other checks: the presented token belongs to the client, and the subject is active. Nothing is redeemed or
+    /// stored before.
     ///
     /// ```text
     /// async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error>
     /// ```
     ///
-    /// If another request spends the token in between, the method is asked a second time.
+    /// If another request redeems the token at the same time, the method is called a second time.
     ///
     /// # Errors
-    /// A refusal, mostly made by [`Error::refused`]: the client is told its code and description. Or a
-    /// failure, mostly a [`CustomizerError`](crate::error::CustomizerError). Either way nothing is spent or stored.
+    /// A refusal, usually made by [`Error::refused`]: the client gets its code and description. Or a failure, usually a
+    /// [`CustomizerError`](crate::error::CustomizerError). In both cases nothing is redeemed or stored.
     async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
         let _ = issuance;
         Ok(TokenChanges::new())
     }
 
-    /// Returns members to add to what a caller is told about a live token that it may know (RFC 7662 §2.2), or `None` if the token is
-    /// not this caller's business, which is then told that it is inactive. A server of several APIs keeps their tokens apart like
-    /// this.
+    /// Returns members to add to the introspection response for a live token (RFC 7662 §2.2). Returns `None` if the
+    /// caller may not know the token: the response then says that it is inactive. Use this to separate the tokens of
+    /// several APIs.
     ///
     /// ```text
     /// async fn introspection(
@@ -104,7 +105,7 @@ pub trait TokenCustomizer: Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// As in [`issuance`](Self::issuance).
+    /// The same as for [`issuance`](Self::issuance).
     async fn introspection(&self, inspection: &Inspection<'_>) -> Result<Option<Map<String, Value>>, Error> {
         let _ = inspection;
         Ok(Some(Map::new()))
@@ -126,32 +127,33 @@ impl<T: TokenCustomizer + ?Sized> TokenCustomizer for Arc<T> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Issuance<'a> {
-    /// How they come about.
+    /// The reason why the tokens are issued.
     pub kind: IssuanceKind,
-    /// The client that will get them.
+    /// The client that gets the tokens.
     pub client: &'a Client,
-    /// Their grant. A new one is not stored yet, and ends earlier if the lifetime is shortened.
+    /// The grant of the tokens. A new grant is not stored yet, and ends earlier if the lifetime is shortened.
     pub grant: &'a Grant,
-    /// The scope of the access token, if it is not narrowed. For a [`Repeat`](IssuanceKind::Repeat), what the request asks for. A scope of
-    /// the grant that the client may not have any more, or that the server does not offer any more, is not in it.
+    /// The scope of the access token, unless it is narrowed. For a [`Repeat`](IssuanceKind::Repeat), it is the
+    /// requested scope. It does not contain scopes of the grant that the client may not have any more, or that the
+    /// server does not offer any more.
     pub scope: &'a Scope,
-    /// The lifetime of the access token, if it is not shortened. It is cut to what its grant has left.
+    /// The lifetime of the access token, unless it is shortened. It never exceeds the remaining lifetime of the grant.
     pub access_token_lifetime: Duration,
-    /// The peer, if the host vouched for one.
+    /// The peer, if the host app set it.
     pub peer: Option<IpAddr>,
     /// The time of the request.
     pub now: OffsetDateTime,
 }
 
 impl Issuance<'_> {
-    /// The resource owner; `None` if the client acts for itself.
+    /// Returns the user, or `None` if the client acts on its own behalf.
     #[must_use]
     pub const fn subject(&self) -> Option<&Subject> {
         self.grant.subject.as_ref()
     }
 }
 
-/// How tokens come about.
+/// The reason why tokens are issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IssuanceKind {
@@ -159,14 +161,13 @@ pub enum IssuanceKind {
     AuthorizationCode,
     /// A refresh token is used (RFC 6749 §6).
     Refresh,
-    /// A refresh token that was just spent is presented again and gets the same tokens (see
-    /// [`Policy::refresh_grace`](crate::Policy::refresh_grace)). The customizer can refuse, and a change that is not allowed is an
-    /// error as ever. Otherwise the answer is that of the first time: what the customizer returned then counts, not what it returns
-    /// now.
+    /// A refresh token that was just redeemed is presented again and returns the same tokens (see
+    /// [`Policy::refresh_grace`](crate::Policy::refresh_grace)). The customizer can refuse, and a forbidden change is
+    /// an error. Otherwise the response is the same as the first one: the new changes of the customizer are ignored.
     Repeat,
-    /// A client acts for itself (RFC 6749 §4.4).
+    /// A client acts on its own behalf (RFC 6749 §4.4).
     ClientCredentials,
-    /// A user's password is traded in (RFC 6749 §4.3).
+    /// A user's password is exchanged for tokens (RFC 6749 §4.3).
     Password,
     /// The authorization endpoint issues the token (RFC 6749 §4.2).
     Implicit,
@@ -174,7 +175,7 @@ pub enum IssuanceKind {
     Extension,
 }
 
-/// What a [`TokenCustomizer`] changes. It starts as no change.
+/// The changes of a [`TokenCustomizer`]. A new value changes nothing.
 #[derive(Clone, Default)]
 #[must_use = "changes do nothing until they are returned"]
 pub struct TokenChanges {
@@ -185,44 +186,46 @@ pub struct TokenChanges {
 }
 
 impl TokenChanges {
-    /// No change.
+    /// Returns a value that changes nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Narrows the scope of the access token; one that is wider than [`Issuance::scope`] is an error. The grant and the refresh token
-    /// keep theirs, so that the next refresh can get all of it again. Start from [`Issuance::scope`], for example with
-    /// [`Scope::intersection`]: a request may ask for less than you would leave.
+    /// Narrows the scope of the access token. A scope wider than [`Issuance::scope`] is an error. The grant and the
+    /// refresh token keep their scope, so the next refresh can return all of it. Start from [`Issuance::scope`], for
+    /// example with [`Scope::intersection`], because a request may ask for less scope than you allow.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scope = Some(scope);
         self
     }
 
-    /// Shortens the lifetime of the access token, to a second at least; one that is longer than
+    /// Shortens the lifetime of the access token. It must be at least one second. A lifetime longer than
     /// [`Issuance::access_token_lifetime`] is an error.
     ///
-    /// A repeated refresh gets the same access token, so one that lives shorter than
-    /// [`Policy::refresh_grace`](crate::Policy::refresh_grace) shortens the window: as soon as it has less than a second left, a repeat
-    /// is refused ([`Refusal::RetryRefused`](crate::error::Refusal::RetryRefused), `invalid_grant`). Nothing is revoked for it before
-    /// the whole window is over, and the new refresh token works.
+    /// A repeated refresh returns the same access token. So a lifetime shorter than
+    /// [`Policy::refresh_grace`](crate::Policy::refresh_grace) shortens the grace window: when less than a second is
+    /// left, a repeat is refused ([`Refusal::RetryRefused`](crate::error::Refusal::RetryRefused), `invalid_grant`). The
+    /// grant is not revoked during the whole window, and the new refresh token works.
     ///
-    /// [`Policy::refresh_interval`](crate::Policy::refresh_interval) does not know of it. If tokens live shorter than that, set it as short,
-    /// or clients that refresh each time get 429 in the end.
+    /// [`Policy::refresh_interval`](crate::Policy::refresh_interval) does not adapt to this lifetime. If tokens live
+    /// shorter than the interval, set the interval to their lifetime. Otherwise clients that refresh each time get 429
+    /// after some time.
     pub const fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.access_token_lifetime = Some(lifetime);
         self
     }
 
-    /// Adds a member to the token response (RFC 6749 §5.1); responses of the implicit grant go without. Not for secrets: the members
-    /// are stored in clear with the access token if a repeated request may have to get them again.
+    /// Adds a member to the token response (RFC 6749 §5.1). Responses of the implicit grant do not contain it. Do not
+    /// use it for secrets: the members are stored in plain text with the access token if a repeated request may need
+    /// them.
     pub fn response_member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.response_members.insert(name.into(), value.into());
         self
     }
 
-    /// Adds a claim to the access token if access tokens are signed (feature `jwt`), and to what introspection tells about it. For
-    /// groups, roles and entitlements use the names `groups`, `roles` and `entitlements` (RFC 9068 §2.2.3.1). Not for secrets: everybody
-    /// who holds the token can read it. Opaque tokens have no claims.
+    /// Adds a claim to a signed access token (feature `jwt`) and to its introspection response. Opaque tokens have no
+    /// claims. For groups, roles and entitlements use the names `groups`, `roles` and `entitlements` (RFC 9068
+    /// §2.2.3.1). Do not use it for secrets: everyone who has the token can read it.
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.claims.insert(name.into(), value.into());
         self
@@ -230,7 +233,7 @@ impl TokenChanges {
 }
 
 impl fmt::Debug for TokenChanges {
-    /// The members by name only.
+    /// Shows only the names of the members.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenChanges")
             .field("scope", &self.scope)
@@ -241,7 +244,7 @@ impl fmt::Debug for TokenChanges {
     }
 }
 
-/// A live token that a caller asks about.
+/// A live token that a caller introspects.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Inspection<'a> {
@@ -251,14 +254,14 @@ pub struct Inspection<'a> {
     pub token: &'a StoredToken,
     /// Its grant.
     pub grant: &'a Grant,
-    /// The peer, if the host vouched for one.
+    /// The peer, if the host app set it.
     pub peer: Option<IpAddr>,
     /// The time of the request.
     pub now: OffsetDateTime,
 }
 
-/// The names of members that a [`TokenCustomizer`] can't add, in ascending order: those of RFC 6749 §5, RFC 7519 §4.1,
-/// RFC 7662 §2.2, RFC 7800, RFC 8693, RFC 9068, RFC 9396, RFC 9701 §5 and OpenID Connect Core §2.
+/// The names of members that a [`TokenCustomizer`] can't add, in ascending order. RFC 6749 §5, RFC 7519 §4.1, RFC 7662
+/// §2.2, RFC 7800, RFC 8693, RFC 9068, RFC 9396, RFC 9701 §5 and OpenID Connect Core §2 define them.
 pub const RESERVED_MEMBERS: &[&str] = &[
     "access_token",
     "acr",
@@ -296,19 +299,19 @@ pub const RESERVED_MEMBERS: &[&str] = &[
     "token_type",
 ];
 
-/// The most that the members of one answer have as JSON, in bytes.
-const MOST_BYTES: usize = 4_096;
+/// The maximum size of the members of one response as JSON, in bytes.
+const MAX_BYTES: usize = 4_096;
 
-/// How deep the value of a member may be nested. A reader of JSON has a limit, and a row that can't be read again would make its token
-/// unusable.
-const MOST_LEVELS: usize = 32;
+/// The maximum nesting of a member's value. JSON parsers have a limit, and a row that can't be parsed would make its
+/// token unusable.
+const MAX_LEVELS: usize = 32;
 
-/// Whether the library alone writes a member of this name.
+/// Returns whether only the library may set a member with this name.
 pub(crate) fn is_reserved(name: &str) -> bool {
     RESERVED_MEMBERS.binary_search(&name).is_ok()
 }
 
-/// Takes out what a customizer can't add, and returns the names of it.
+/// Removes the members that a customizer can't add, and returns their names.
 pub(crate) fn drop_members(members: &mut Map<String, Value>, is_taken: impl Fn(&str) -> bool) -> Vec<String> {
     let is_dropped = |name: &str| is_reserved(name) || is_taken(name);
     let dropped: Vec<String> = members.keys().filter(|name| is_dropped(name)).cloned().collect();
@@ -316,19 +319,19 @@ pub(crate) fn drop_members(members: &mut Map<String, Value>, is_taken: impl Fn(&
     dropped
 }
 
-/// Refuses more than 4 KiB of members, and values that are nested too deeply.
+/// Refuses members of more than 4 KiB, and values that are nested too deeply.
 pub(crate) fn check_members(members: &Map<String, Value>) -> Result<(), Error> {
-    let fits = members.is_empty() || serde_json::to_vec(members).is_ok_and(|json| json.len() <= MOST_BYTES);
+    let fits = members.is_empty() || serde_json::to_vec(members).is_ok_and(|json| json.len() <= MAX_BYTES);
     if !fits {
-        return Err(Error::Misuse("a token customizer added more than 4 KiB"));
+        return Err(Error::Misuse("a token customizer added members of more than 4 KiB"));
     }
-    if members.values().all(|value| has_at_most(MOST_LEVELS, value)) {
+    if members.values().all(|value| has_at_most(MAX_LEVELS, value)) {
         return Ok(());
     }
     Err(Error::Misuse("a token customizer added a member that is nested more than 32 levels deep"))
 }
 
-/// Whether arrays and objects are nested in each other on this many levels at most.
+/// Returns whether arrays and objects are nested at most this deep.
 fn has_at_most(levels: usize, value: &Value) -> bool {
     let inside = |value| levels > 0 && has_at_most(levels - 1, value);
     match value {

@@ -1,9 +1,9 @@
-//! The parts of records that later features add to: open for reading, yet fail closed.
+//! The extensible parts of records, for members that later versions add.
 //!
-//! Each is stored as one JSON object. A reader keeps members that it does not know and ignores them, unless the member `crit`, an
-//! array of names, has one: then nothing is issued of the record, and nothing is accepted. *Known* means enforced by this
-//! version. What restricts is critical; harmless additions are not. A member never changes its form: another form gets another
-//! name.
+//! Each is stored as one JSON object. A version keeps and ignores members that it does not know. But if the member
+//! `crit`, an array of names, contains an unknown name, the record fails closed: no token is issued or accepted for it.
+//! *Known* means enforced by this version. A member that restricts is critical; other additions are not. A member never
+//! changes its format: a new format gets a new name.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,27 +17,27 @@ use time::serde::rfc3339;
 use crate::pkce::CodeChallenge;
 use crate::scope::Scope;
 
-/// The name of the member that names critical ones.
+/// The name of the member that lists the critical members.
 const CRIT: &str = "crit";
 
-/// Members that this version does not know, or whose value it can't read, and `crit`.
+/// The members that this version does not know or can't read, and `crit`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct UnknownMembers(Map<String, Value>);
 
 impl UnknownMembers {
-    /// Of a JSON object whose known members are [taken](Self::take) out next.
+    /// Wraps a JSON object. The caller then [takes](Self::take) the known members out.
     pub(crate) const fn new(members: Map<String, Value>) -> Self {
         Self(members)
     }
 
-    /// Takes a known member out, if it is there and can be read.
+    /// Removes a known member and returns its value, if it exists and can be read.
     fn take<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
         let value = T::deserialize(self.0.get(name)?).ok()?;
         self.0.remove(name);
         Some(value)
     }
 
-    /// Removes names from `crit`, and `crit` itself if none is left in it.
+    /// Removes names from `crit`, and `crit` itself if it becomes empty.
     pub(crate) fn remove_critical(members: &mut Map<String, Value>, names: &[&str]) {
         if let Some(Value::Array(critical)) = members.get_mut(CRIT) {
             let before = critical.len();
@@ -48,12 +48,12 @@ impl UnknownMembers {
         }
     }
 
-    /// The names of the unknown members.
+    /// Returns the names of the unknown members.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str).filter(|name| *name != CRIT)
     }
 
-    /// The first critical member that is not among the `known` ones, or could not be read.
+    /// Returns the first critical member that is not `known` or could not be read.
     pub(crate) fn first_critical(&self, known: &[&str]) -> Option<&str> {
         let Value::Array(named) = self.0.get(CRIT)? else { return Some(CRIT) };
         let is_understood =
@@ -62,7 +62,7 @@ impl UnknownMembers {
         Some(first.as_str().unwrap_or(CRIT))
     }
 
-    /// All members of the record, with those of the `known` ones named in `crit` that restrict.
+    /// Returns all members of the record. `crit` then contains the `restricting` members that exist.
     pub(crate) fn with(self, known: Map<String, Value>, restricting: &[&str]) -> Map<String, Value> {
         let mut members = known;
         let ours: Vec<Value> =
@@ -79,74 +79,77 @@ impl UnknownMembers {
 }
 
 impl fmt::Debug for UnknownMembers {
-    /// By name only: values may be anything.
+    /// Shows only the names, because values may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.keys()).finish()
     }
 }
 
-/// Members of a [`Grant`](crate::Grant) that later features add. Unknown ones are kept; a critical one makes the grant unusable.
+/// The extensible part of a [`Grant`](crate::Grant). Unknown members are kept; a critical one makes the grant unusable.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Map<String, Value>", into = "Map<String, Value>")]
 #[non_exhaustive]
 pub struct GrantDetails {
-    /// The type of its access tokens, if that is not `Bearer`. The bearer check refuses those of another type.
+    /// The type of the access tokens, if it is not `Bearer`. The bearer check refuses tokens of another type.
     pub token_type: Option<Box<str>>,
-    /// When it ends at the latest: a grant that was derived from another one does not outlive it.
+    /// The latest time at which the grant ends. A derived grant does not outlive its parent.
     pub ends_by: Option<OffsetDateTime>,
-    /// How many grants it descends from, by [`Grant::parent_grant`](crate::Grant::parent_grant).
+    /// The number of ancestors by [`Grant::parent_grant`](crate::Grant::parent_grant).
     pub depth: u8,
-    /// Whether no consent page was shown, because the client is the server's own. Such a grant is no consent on record.
+    /// Whether no consent page was shown, because the client is a first-party client. Such a grant does not count as an
+    /// earlier consent.
     pub consent_skipped: bool,
-    /// Of a grant to a client that an administrator did not register, the host to which the consent page sent the user. Consent on
-    /// record covers no other host, because such a client can change its redirect URIs by itself.
+    /// For a client that no administrator registered, the host of the redirect URI on the consent page. The grant
+    /// counts as an earlier consent only for this host, because such a client can change its redirect URIs itself.
     pub consent_host: Option<Box<str>>,
-    /// When the code expires that the grant was opened with, if it was opened with one. While the code is not redeemed, the grant
-    /// ends then, too. Redemption moves the end of the grant to a later time.
+    /// The expiry of the code, if the grant was opened with one. Until the code is redeemed, the grant ends at the same
+    /// time. Redemption moves the end of the grant to a later time.
     pub code_expires_at: Option<OffsetDateTime>,
     pub(crate) unknown: UnknownMembers,
 }
 
-/// Bindings of a [`StoredToken`](crate::StoredToken), and what a repeated answer needs. Unknown members are kept; a critical one
-/// makes the token unusable.
+/// The extensible part of a [`StoredToken`](crate::StoredToken): its bindings, and the data for a repeated response.
+/// Unknown members are kept; a critical one makes the token unusable.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Map<String, Value>", into = "Map<String, Value>")]
 #[non_exhaustive]
 pub struct TokenDetails {
-    /// Present on every code, absent on other tokens.
+    /// The binding of a code. Every code has one; other tokens have none.
     pub code: Option<CodeBinding>,
-    /// Of a refresh token, its number in the family: the first one has 1, its successor 2.
+    /// For a refresh token, its number in the grant. The first one has 1, its successor 2.
     pub number: Option<u32>,
-    /// Of an access token, the format of its text, if it is not opaque. A text of another format does not find the row.
+    /// For an access token that is not opaque, the format of its text. A text in another format does not find the row.
     pub format: Option<Box<str>>,
-    /// Of an access token, the scope that was asked for, if that is not the scope it has; see
+    /// For an access token, the requested scope, if it differs from the scope of the token. See
     /// [`StoredToken::requested_scope`](crate::StoredToken::requested_scope).
     pub requested_scope: Option<Scope>,
-    /// The members that the token customizer added to the response with an access token, if the response may be repeated.
+    /// For an access token whose response may be repeated, the response members that the token customizer added.
     pub response_members: Map<String, Value>,
-    /// Of a signed access token, the claims that the token customizer added. Introspection tells them too.
+    /// For a signed access token, the claims that the token customizer added. Introspection responses contain them,
+    /// too.
     pub claims: Map<String, Value>,
-    /// Of an access token that a refresh has issued, a mark of the peer of that refresh, if the answer may be repeated.
+    /// For an access token from a refresh whose response may be repeated, a mark of the peer of that refresh.
     pub(crate) peer_mark: Option<Box<str>>,
     pub(crate) unknown: UnknownMembers,
 }
 
-/// What a code must be redeemed with. A code without this record cannot be redeemed. It is closed: a code with a member of it that this
-/// version does not know is unusable.
+/// The values that a redemption of a code must match. A code without this record can't be redeemed. An unknown member
+/// makes the code unusable.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CodeBinding {
-    /// Where the code was sent.
+    /// The redirect URI to which the code was sent.
     pub redirect_uri: Arc<str>,
-    /// Whether the authorization request named it (RFC 6749 §4.1.3 demands it again only then).
+    /// Whether the authorization request had the redirect URI. Only then must the token request repeat it (RFC 6749
+    /// §4.1.3).
     pub redirect_uri_was_sent: bool,
     /// The PKCE challenge (RFC 7636 §4.4).
     pub code_challenge: Option<CodeChallenge>,
 }
 
 impl CodeBinding {
-    /// The binding of a code that was sent to `redirect_uri`.
+    /// Returns the binding of a code that was sent to `redirect_uri`.
     #[must_use]
     pub fn new(
         redirect_uri: impl Into<Arc<str>>,
@@ -157,13 +160,13 @@ impl CodeBinding {
     }
 }
 
-/// A time as records have it.
+/// A time in the format of records.
 #[derive(Serialize, Deserialize)]
 struct Time(#[serde(with = "rfc3339")] OffsetDateTime);
 
-/// Adds a member to an object, if it is there.
+/// Adds a member to an object, if it has a value.
 fn put(members: &mut Map<String, Value>, name: &str, value: Option<impl Serialize>) {
-    // Nothing in these records fails to serialise.
+    // Every value of these records can be serialized.
     if let Some(value) = value.and_then(|value| serde_json::to_value(value).ok()) {
         members.insert(name.to_owned(), value);
     }
@@ -173,8 +176,8 @@ impl GrantDetails {
     const KNOWN: [&'static str; 6] =
         ["token_type", "ends_by", "depth", "consent_skipped", "consent_host", "code_expires_at"];
 
-    /// Returns the first critical member that this version does not enforce. While there is one, no token is issued of the grant
-    /// or accepted.
+    /// Returns the first critical member that this version does not enforce. If there is one, no token of the grant is
+    /// issued or accepted.
     #[must_use]
     pub fn unenforced_member(&self) -> Option<&str> {
         self.unknown.first_critical(&Self::KNOWN)
@@ -215,7 +218,7 @@ impl From<GrantDetails> for Map<String, Value> {
 }
 
 impl fmt::Debug for TokenDetails {
-    /// The host's members by name only: their values may be anything.
+    /// Shows only the names of the host app's members, because their values may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenDetails")
             .field("code", &self.code)
@@ -234,8 +237,8 @@ impl TokenDetails {
     const KNOWN: [&'static str; 7] =
         ["code", "number", "format", "requested_scope", "response_members", "claims", "peer_mark"];
 
-    /// Returns the first critical member that this version does not enforce. While there is one, the token is not accepted and
-    /// not redeemed.
+    /// Returns the first critical member that this version does not enforce. If there is one, the token is not accepted
+    /// or redeemed.
     #[must_use]
     pub fn unenforced_member(&self) -> Option<&str> {
         self.unknown.first_critical(&Self::KNOWN)
@@ -297,7 +300,7 @@ mod tests {
             (json!({ "jkt": "x", "crit": ["token_type", "jkt"], "token_type": "DPoP" }), Some("jkt")),
             (json!({ "crit": ["jkt"] }), Some("jkt")),
             (json!({ "crit": ["token_type", "ends_by", "depth"] }), None),
-            // What can't be read, or not be understood, is not enforced either.
+            // A member that can't be read or understood is not enforced.
             (json!({ "crit": ["token_type"], "token_type": ["DPoP"] }), Some("token_type")),
             (json!({ "token_type": ["DPoP"] }), None),
             (json!({ "crit": "jkt" }), Some("crit")),
@@ -325,7 +328,7 @@ mod tests {
         let code = TokenDetails { code: Some(CodeBinding::new("x", true, None)), ..TokenDetails::default() };
         assert_eq!(to_value(code).unwrap()["crit"], json!(["code"]));
         assert_eq!(to_value(GrantDetails::default()).unwrap(), json!({}));
-        // A newer node's names stay, in its order, and none is named twice.
+        // The names from a newer node keep their order, and no name is repeated.
         let members = json!({ "token_type": "N_A", "crit": ["jkt", "token_type"], "jkt": 1 });
         assert_eq!(to_value(from_value::<GrantDetails>(members.clone()).unwrap()).unwrap(), members);
     }

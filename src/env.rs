@@ -1,5 +1,4 @@
-//! What the library takes from its surroundings besides storage: time and randomness. Both are replaceable, so that
-//! every expiry and every generated value can be tested.
+//! Time and randomness. Both can be replaced, so that tests control every expiry and every generated value.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -13,10 +12,10 @@ use crate::error::EntropyError;
 use crate::record::ClientId;
 use crate::secret::ClientSecret;
 
-/// Tells the time. Read once a request; the reading is passed on from there.
+/// Returns the time. The library reads it once for each request.
 #[diagnostic::on_unimplemented(note = "a clock tells the time: SystemClock in production, TestClock in tests")]
 pub trait Clock: Send + Sync {
-    /// The current time. The library cuts it down to whole microseconds in UTC.
+    /// Returns the current time. The library truncates it to whole microseconds in UTC.
     fn now(&self) -> OffsetDateTime;
 }
 
@@ -37,23 +36,23 @@ impl Clock for SystemClock {
     }
 }
 
-/// A time as records keep it: UTC in whole microseconds, which every database can store.
+/// Converts a time to UTC in whole microseconds, as records contain it. Every database can store that.
 pub(crate) fn in_microseconds(time: OffsetDateTime) -> OffsetDateTime {
     let time = if time.offset().is_utc() { time } else { time.checked_to_offset(UtcOffset::UTC).unwrap_or(time) };
     let nanosecond = time.nanosecond();
-    // A smaller number is never out of range.
+    // A smaller value is always in range.
     time.replace_nanosecond(nanosecond - nanosecond % 1_000).unwrap_or(time)
 }
 
-/// Delivers randomness fit for secrets.
+/// Provides cryptographic randomness.
 ///
-/// A wrong answer here (a predictable or repeated one) lets an attacker guess tokens.
+/// Predictable or repeated values let an attacker guess tokens.
 #[diagnostic::on_unimplemented(note = "entropy fills bytes from a cryptographic source: see SystemEntropy")]
 pub trait Entropy: Send + Sync {
     /// Fills all of `bytes` with values that an attacker can't predict.
     ///
     /// # Errors
-    /// The source could not deliver; the request is then answered with `server_error`.
+    /// The source failed. The request is then answered with `server_error`.
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError>;
 }
 
@@ -63,26 +62,26 @@ impl<T: Entropy + ?Sized> Entropy for Arc<T> {
     }
 }
 
-/// `rand`'s standard generator, one for each thread, seeded by the operating system. A thread's generator is seeded again before the
-/// next draw once it has delivered 32 KiB.
+/// The standard generator of `rand`, one for each thread, seeded by the operating system. It is seeded again after each
+/// 32 KiB.
 ///
-/// After a `fork` without `exec`, parent and child would draw the same values: a host that forks builds its server, and
-/// draws whatever else it needs, only after that.
+/// After a `fork` without `exec`, parent and child would generate the same values. If your program forks, build the
+/// server and generate secrets only after the fork.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct SystemEntropy;
 
-/// How many bytes a thread draws before its generator is seeded again.
+/// The number of bytes after which a generator is seeded again.
 const BYTES_PER_SEED: usize = 32 * 1024;
 
-/// A thread's generator, and how many bytes it has delivered since it was seeded.
+/// The generator of a thread, with the number of bytes since it was seeded.
 struct Seeded {
     generator: StdRng,
     drawn: usize,
 }
 
 impl Entropy for SystemEntropy {
-    /// Not `rand::rng()`, which panics where seeding fails.
+    /// Does not use `rand::rng()`, which panics if seeding fails.
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
         thread_local!(static SEEDED: RefCell<Option<Seeded>> = const { RefCell::new(None) });
         SEEDED.with_borrow_mut(|own| {
@@ -101,15 +100,15 @@ impl Entropy for SystemEntropy {
 }
 
 impl ClientSecret {
-    /// Returns a new secret of 256 random bits, in 43 characters of base64url. Show it once and keep only its digest.
+    /// Returns a new secret of 256 random bits in 43 characters of base64url. Show it once and store only its digest.
     ///
     /// # Errors
-    /// The operating system could not deliver randomness.
+    /// The operating system could not provide randomness.
     pub fn random() -> Result<Self, EntropyError> {
         Self::generate(&SystemEntropy)
     }
 
-    /// Does the same as [`random`](Self::random), with a source of your own.
+    /// Like [`random`](Self::random), with another source of randomness.
     ///
     /// # Errors
     /// The source of randomness failed.
@@ -121,16 +120,16 @@ impl ClientSecret {
 }
 
 impl ClientId {
-    /// Returns a new identifier of 128 random bits, in 22 characters of base64url. Random identifiers can't be mistaken for a
-    /// user's (RFC 9700 §4.15).
+    /// Returns a new identifier of 128 random bits in 22 characters of base64url. A random identifier can't be confused
+    /// with that of a user (RFC 9700 §4.15).
     ///
     /// # Errors
-    /// The operating system could not deliver randomness.
+    /// The operating system could not provide randomness.
     pub fn random() -> Result<Self, EntropyError> {
         Self::generate(&SystemEntropy)
     }
 
-    /// Does the same as [`random`](Self::random), with a source of your own.
+    /// Like [`random`](Self::random), with another source of randomness.
     ///
     /// # Errors
     /// The source of randomness failed.

@@ -133,7 +133,7 @@ pub enum EventKind<'a> {
         /// The reason.
         error: &'a Error,
     },
-    /// A redeemed code was presented again, with the right verifier and client. Its grant was revoked.
+    /// A redeemed code was presented again, with everything that it is bound to. Its grant was revoked.
     #[non_exhaustive]
     CodeReplayed {
         /// The grant.
@@ -256,7 +256,7 @@ pub enum EventKind<'a> {
         /// grant.
         grant_id: Option<GrantId>,
         /// The client of the token, if the check found the token. A [`ResourceServer`](crate::ResourceServer) knows it
-        /// only for a live token that lacks a scope or a resource owner.
+        /// only for a live token that lacks a scope or a user.
         client_id: Option<&'a ClientId>,
         /// The error code of the response; `None` if the request has no token.
         code: Option<&'a str>,

@@ -1,4 +1,5 @@
-//! Conversions from and to the types of the `http` crate, which hyper, axum, tonic, warp and others share (feature `http`).
+//! Conversions from and to the types of the crate `http`, which hyper, axum, tonic, warp and others use (feature
+//! `http`).
 
 use std::borrow::Cow;
 
@@ -8,16 +9,16 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use crate::authorize::AuthorizationResponse;
 use crate::http::{Request, Response};
 
-/// Everything but the body: its limit depends on the [`Route`](crate::Route). Add the body, and the
-/// [peer](Request::with_peer), which only the connection knows.
+/// Converts everything except the body, whose limit depends on the [`Route`](crate::Route). Add the body, and the
+/// [peer](Request::with_peer) from the connection.
 impl From<&Parts> for Request {
     fn from(parts: &Parts) -> Self {
         from_head(&parts.method, &parts.uri, &parts.headers, |_| true)
     }
 }
 
-/// A request whose body was read up to the limit of its [`Route`](crate::Route). Add the [peer](Request::with_peer), which only the
-/// connection knows.
+/// Converts a request whose body was read up to the limit of its [`Route`](crate::Route). Add the
+/// [peer](Request::with_peer) from the connection.
 impl<B: Into<Vec<u8>>> From<::http::Request<B>> for Request {
     fn from(request: ::http::Request<B>) -> Self {
         let (parts, body) = request.into_parts();
@@ -25,8 +26,8 @@ impl<B: Into<Vec<u8>>> From<::http::Request<B>> for Request {
     }
 }
 
-/// The headers with the names that are `wanted`, as they came, repeated ones too. Of a target with scheme and host, which a proxy may send,
-/// path and query count.
+/// Returns a request without its body, with all headers whose names are `wanted`, including repeated ones. A proxy may
+/// send a target with scheme and host; only its path and query are used.
 pub(crate) fn from_head(method: &Method, uri: &Uri, headers: &HeaderMap, wanted: impl Fn(&str) -> bool) -> Request {
     let target = uri.path_and_query().map_or_else(|| uri.path(), |target| target.as_str());
     let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
@@ -41,7 +42,7 @@ impl From<Response> for ::http::Response<Vec<u8>> {
         for (name, value) in headers {
             let value = match value {
                 Cow::Borrowed(text) => HeaderValue::from_str(text),
-                // It takes the text over instead of a copy.
+                // This takes over the allocation of the text.
                 Cow::Owned(text) => HeaderValue::try_from(text),
             };
             // All values are printable ASCII by construction.

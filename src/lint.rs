@@ -44,8 +44,8 @@ use crate::server_context::ServerContext;
 pub enum Lint {
     /// The server has no server key, so each process uses random keys.
     #[error(
-        "the server key is missing, so consent forms and logins in progress fail after a restart and between nodes: set \
-         server_key to the same secret on every node"
+        "the server key is missing, so consent forms and logins in progress fail after a restart and between nodes: \
+         set server_key to the same secret on every node"
     )]
     NoServerKey,
     /// A switch of [`Dangerous`] is on. The value is the name of its field.
@@ -95,13 +95,15 @@ pub enum ClientLint {
     /// [`introspection_signed_response_alg`](crate::client::Client::introspection_signed_response_alg).
     #[cfg(feature = "jwt")]
     #[error(
-        "the introspection_signed_response_alg {0} of the client has no key on the server: add a key, or change the member"
+        "the introspection_signed_response_alg {0} of the client has no key on the server: add a key, or change the \
+         member"
     )]
     IntrospectionAlgorithmNotServed(crate::jose::Algorithm),
     /// The client has a [critical member](crate::client::ClientParts::unenforced_member) that this version does not
     /// enforce.
     #[error(
-        "the member {0:?} of the client is not enforced by this version, so the client gets no tokens: upgrade this node"
+        "the member {0:?} of the client is not enforced by this version, so the client gets no tokens: upgrade this \
+         node"
     )]
     MemberNotEnforced(Box<str>),
     /// The registration has a probable mistake, see [`Client::warnings`].

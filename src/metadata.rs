@@ -1,4 +1,4 @@
-//! Authorization server metadata (RFC 8414): one document, derived from what the server that was built really does.
+//! Authorization server metadata (RFC 8414): a document that is derived from the settings of the server.
 
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -10,27 +10,27 @@ use crate::record::GrantType;
 use crate::server_context::ServerContext;
 use crate::token::refuse;
 
-/// The URLs of the endpoints, as clients reach them. A query in a URL is kept (RFC 6749 §3.1).
+/// The URLs of the endpoints for clients. A query in a URL is kept (RFC 6749 §3.1).
 ///
 /// # Defaults
-/// The issuer, followed by the [prefix](crate::Builder::endpoint_prefix) if there is one, followed by `/authorize`, `/token`,
-/// `/revoke` and `/introspect`.
+/// The issuer, followed by the [prefix](crate::Builder::endpoint_prefix) if there is one, followed by `/authorize`,
+/// `/token`, `/revoke` and `/introspect`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointUrls {
-    /// The authorization endpoint; `None` on a server for machines, whose clients have no users to send there. Such a server has no
-    /// route for it, does not serve the grants that need it, and its metadata says nothing of it (RFC 8414 §2).
+    /// The authorization endpoint, or `None` on a server for machines without users. Such a server has no route for the
+    /// endpoint, does not support the grant types that need it, and does not mention it in its metadata (RFC 8414 §2).
     pub authorization: Option<String>,
     /// The token endpoint.
     pub token: String,
-    /// The revocation endpoint (RFC 7009); `None` if the host does not serve it.
+    /// The revocation endpoint (RFC 7009), or `None` if the server has none.
     pub revocation: Option<String>,
-    /// The introspection endpoint (RFC 7662); `None` if the host does not serve it.
+    /// The introspection endpoint (RFC 7662), or `None` if the server has none.
     pub introspection: Option<String>,
 }
 
 impl EndpointUrls {
-    /// The defaults. The prefix is empty or begins with a slash.
+    /// Returns the defaults. The prefix is empty or begins with a slash.
     pub(crate) fn under(issuer: &str, prefix: &str) -> Self {
         let at = |path: &str| format!("{}{prefix}{path}", issuer.trim_end_matches('/'));
         Self {
@@ -41,18 +41,18 @@ impl EndpointUrls {
         }
     }
 
-    /// All of them.
+    /// Returns all URLs.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &String> {
         [&self.token].into_iter().chain(&self.authorization).chain(&self.revocation).chain(&self.introspection)
     }
 }
 
-/// The path that one of them has on this server. Every URL was checked when the server was built.
+/// Returns the path of an endpoint. The builder has checked every URL.
 pub(crate) fn path_of(url: &str) -> String {
     Url::parse(url).map_or_else(|_| "/".to_owned(), |url| url.path().to_owned())
 }
 
-/// A JSON document at a well-known path, for anyone to read.
+/// A public JSON document at a well-known path.
 #[derive(Debug)]
 pub(crate) struct Document {
     target: Box<str>,
@@ -61,7 +61,7 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Adds the host's members to the library's own. `Err` names one that is not the host's to set.
+    /// Adds the members of the host app to those of the library. `Err` names a member that the host app may not set.
     pub(crate) fn new(
         target: String,
         mut members: Map<String, Value>,
@@ -81,8 +81,8 @@ impl Document {
         &self.members
     }
 
-    /// The HTTP form. Any other path than the identifier's is unknown (RFC 8414 §3.2); so is another query, if the
-    /// identifier has one.
+    /// Answers an HTTP request. The path must be that of the identifier (RFC 8414 §3.2). If the identifier has a query,
+    /// the query must be the same, too.
     pub(crate) fn respond(&self, server: &ServerContext, request: &Request) -> Response {
         let asked = if self.target.contains('?') { request.target() } else { request.path() };
         if asked != &*self.target {
@@ -95,13 +95,13 @@ impl Document {
     }
 }
 
-/// Adds members to those that are there. `Err` names one that is there or reserved.
+/// Adds members. `Err` names a member that exists already or is reserved.
 fn add(members: &mut Map<String, Value>, reserved: &[&str], more: Map<String, Value>) -> Result<(), String> {
     for (name, value) in more {
         if reserved.contains(&name.as_str()) || members.contains_key(&name) {
             return Err(name);
         }
-        // RFC 8414 §3.2, RFC 9728 §3.2: what has no elements is left out.
+        // An empty list must be left out (RFC 8414 §3.2, RFC 9728 §3.2).
         if !value.is_null() && value.as_array().is_none_or(|values| !values.is_empty()) {
             members.insert(name, value);
         }
@@ -109,8 +109,8 @@ fn add(members: &mut Map<String, Value>, reserved: &[&str], more: Map<String, Va
     Ok(())
 }
 
-/// The document that describes a server: its own members, those of its capabilities, and the host's. `Err` names a member that
-/// comes from two of them.
+/// Returns the document that describes a server. It has the members of the server, of its capabilities, and of the host
+/// app. `Err` names a member that is set twice or reserved.
 pub(crate) fn document(
     server: &ServerContext,
     mut members: Map<String, Value>,
@@ -122,9 +122,9 @@ pub(crate) fn document(
     Document::new(target, members, &RESERVED, extra)
 }
 
-/// Members that say something about the server even when they are absent.
+/// Members that the host app can't set, because their absence has a meaning.
 const RESERVED: [&str; 13] = [
-    // What a server without an authorization endpoint leaves out.
+    // Absent on a server without these endpoints.
     "authorization_endpoint",
     "response_types_supported",
     "response_modes_supported",
@@ -134,14 +134,14 @@ const RESERVED: [&str; 13] = [
     "revocation_endpoint_auth_methods_supported",
     "introspection_endpoint",
     "introspection_endpoint_auth_methods_supported",
-    // Clients authenticate with secrets only, and the document is not signed.
+    // Clients authenticate by secrets only, and the document is not signed.
     "token_endpoint_auth_signing_alg_values_supported",
     "revocation_endpoint_auth_signing_alg_values_supported",
     "introspection_endpoint_auth_signing_alg_values_supported",
     "signed_metadata",
 ];
 
-/// What the server says of itself.
+/// Returns the members that describe the server.
 pub(crate) fn describe<'a>(
     server: &ServerContext,
     grant_types: impl Iterator<Item = &'a GrantType>,
@@ -163,7 +163,7 @@ pub(crate) fn describe<'a>(
     let mut document = Map::new();
     let mut insert = |name: &str, value: Value| document.insert(name.to_owned(), value);
     insert("issuer", json!(&*server.issuer));
-    // Without it, the required list of response types has no elements, and is left out for that (RFC 8414 §3.2).
+    // Without the endpoint, the required list of response types would be empty, and must be left out (RFC 8414 §3.2).
     if let Some(url) = &urls.authorization {
         insert("authorization_endpoint", json!(url));
         insert("response_types_supported", json!(response_types));
@@ -189,7 +189,8 @@ pub(crate) fn describe<'a>(
     document
 }
 
-/// The path and query of an identifier with a well-known path before them (RFC 8414 §3.1, RFC 9728 §3.1).
+/// Returns the well-known path of a document, followed by the path and query of the identifier (RFC 8414 §3.1, RFC 9728
+/// §3.1).
 pub(crate) fn well_known_target(name: &str, identifier: &str) -> String {
     let own = Url::parse(identifier).map(|url| {
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();

@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(encode_component("a b + c").collect::<String>(), "a%20b%20%2B%20c");
     }
 
-    /// As a reader of URIs does it: `+` is no space.
+    /// Decodes like a parser of URIs: `+` is not a space.
     fn percent_decoded(text: &str) -> Vec<u8> {
         let (mut bytes, mut rest) = (Vec::new(), text.bytes());
         while let Some(byte) = rest.next() {

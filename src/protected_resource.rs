@@ -1,4 +1,4 @@
-//! Protected resource metadata (RFC 9728): the host's own API says which server its tokens come from.
+//! Protected resource metadata (RFC 9728): a document of an API that names the server of its tokens.
 
 use serde_json::{Map, Value, json};
 
@@ -6,10 +6,10 @@ use crate::metadata::{Document, well_known_target};
 use crate::scope::Scope;
 use crate::server_context::{ResourceUrls, ServerContext};
 
-/// The description of the host's own API (RFC 9728 §2), by which a client that knows only its URL finds the server.
+/// The description of your API (RFC 9728 §2). A client that knows only the URL of the API finds the server by it.
 ///
-/// With it, every challenge of the bearer check points to a document that describes the API. The document is served at the
-/// resource identifier's host, under the path [`AuthorizationServer::resource_metadata_path`].
+/// Every challenge of the bearer check then contains the URL of a document that describes the API. The document is
+/// served on the host of the resource identifier, at the path [`AuthorizationServer::resource_metadata_path`].
 ///
 /// ```
 /// use grantor::{AuthorizationServer, MemoryStorage, ProtectedResource};
@@ -30,7 +30,7 @@ use crate::server_context::{ResourceUrls, ServerContext};
 ///
 /// [`AuthorizationServer::resource_metadata_path`]: crate::AuthorizationServer::resource_metadata_path
 #[derive(Debug, Clone)]
-#[must_use = "give it to a builder"]
+#[must_use = "pass it to a builder"]
 pub struct ProtectedResource {
     identifier: String,
     scope: Option<String>,
@@ -38,22 +38,22 @@ pub struct ProtectedResource {
 }
 
 impl ProtectedResource {
-    /// An API with its resource identifier (RFC 9728 §1.2): an `https` URL without fragment, or an `http` URL on the
-    /// loopback interface for development. It is used character for character: a client compares it with the URL that it
-    /// calls (§3.3).
+    /// Returns the description of an API with its resource identifier (RFC 9728 §1.2): an `https` URL without fragment,
+    /// or an `http` URL on the loopback interface for development. The identifier is used unchanged, because a client
+    /// compares it with the URL that it calls (§3.3).
     pub fn new(identifier: impl Into<String>) -> Self {
         Self { identifier: identifier.into(), scope: None, members: Map::new() }
     }
 
-    /// The scopes that the API asks for; a space-separated list. Default: all that the server offers but `offline_access`,
-    /// which is asked of the server and allows nothing at the API.
+    /// Sets the scopes that the API requires, as a list separated by spaces. Defaults to all scopes of the server
+    /// except `offline_access`, which gives no access to the API.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into());
         self
     }
 
-    /// Adds a member to the document, such as `resource_name` or `resource_documentation` (RFC 9728 §2). What the bearer
-    /// check itself determines can't be replaced.
+    /// Adds a member to the document, such as `resource_name` or `resource_documentation` (RFC 9728 §2). Members that
+    /// describe the bearer check can't be replaced.
     pub fn metadata(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.members.insert(name.into(), value.into());
         self
@@ -63,7 +63,7 @@ impl ProtectedResource {
         &self.identifier
     }
 
-    /// The scope as it was given, which a server may not offer.
+    /// Returns the configured scope, which the server may not offer.
     pub(crate) fn declared_scope(&self) -> Option<&str> {
         self.scope.as_deref()
     }
@@ -74,9 +74,9 @@ impl ProtectedResource {
         ResourceUrls { identifier: self.identifier.clone(), metadata }
     }
 
-    /// Describes it as the bearer check behaves. `Err` names a member of the host's that the bearer check determines.
+    /// Returns the document. `Err` names a member of the host app that only the library may set.
     pub(crate) fn document(self, server: &ServerContext) -> Result<Document, String> {
-        // It was checked when the server was built.
+        // The builder has checked the scope.
         let own = self.scope.and_then(|scope| Scope::parse(&scope).ok());
         let scopes: Vec<&str> = match &own {
             Some(own) => own.iter().collect(),
@@ -87,7 +87,7 @@ impl ProtectedResource {
         let mut insert = |name: &str, value: Value| members.insert(name.to_owned(), value);
         insert("resource", json!(self.identifier));
         insert("authorization_servers", json!([&*server.issuer]));
-        // RFC 9728 §3.2: what has no elements is left out.
+        // An empty list must be left out (RFC 9728 §3.2).
         if !scopes.is_empty() {
             insert("scopes_supported", json!(scopes));
         }
@@ -98,8 +98,8 @@ impl ProtectedResource {
 
 const WELL_KNOWN: &str = "oauth-protected-resource";
 
-/// Members that say something even when they are absent, or would claim what the bearer check does not do: it signs nothing,
-/// and tokens are bound to no key.
+/// Members that the host app can't set: their absence has a meaning, or they describe features that the bearer check
+/// does not have, such as signatures and bound tokens.
 const RESERVED: [&str; 8] = [
     "scopes_supported",
     "jwks_uri",

@@ -1,10 +1,10 @@
-//! The records a storage keeps: [`Grant`] and [`StoredToken`].
+//! The records that a storage stores: [`Grant`] and [`StoredToken`].
 //!
-//! Their fields are public and their sets of fields are closed: a host's storage can build them from its columns, and
-//! the compiler tells it when it forgot one. What later features need to remember goes into [`GrantDetails`] and
-//! [`TokenDetails`], each stored as one JSON value. A storage writes it once and never again, so members that an old node does
-//! not know survive what it does to the row. If such a member is critical, the record is unusable there until the node is
-//! updated.
+//! Their fields are public, and later versions add none. So a storage can build the records from its columns, and the
+//! compiler reports a missing field. Later features add members to [`GrantDetails`] and [`TokenDetails`], each of which
+//! is stored as one JSON value. A storage writes that value once and never changes it, so members that an old node does
+//! not know survive its updates of the row. If such a member is critical, the old node can't use the record until it is
+//! upgraded.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
@@ -25,97 +25,100 @@ use crate::secret::{Seed, TokenHash};
 pub use crate::secret::{SessionDigest, TokenKind};
 use crate::text_form::{from_text, text_form};
 
-/// One act of authorization: the row that says whether a whole family of tokens lives.
+/// The authorization of a client. All tokens of a grant stop working when it ends or is revoked.
 ///
 /// Times are UTC in whole microseconds; in JSON they are RFC 3339 texts.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a storage must name every field; additions go into the details")]
 pub struct Grant {
-    /// What the grant is known by; 128 random bits.
+    /// The identifier of the grant: 128 random bits.
     pub id: GrantId,
-    /// The client it was given to.
+    /// The client of the grant.
     pub client_id: ClientId,
-    /// The resource owner who gave it; `None` if a client acts for itself (client credentials).
+    /// The user of the grant, or `None` if the client acts on its own behalf (client credentials).
     pub subject: Option<Subject>,
-    /// How it came about. Only `authorization_code` and `implicit` had the resource owner's approval on a page.
+    /// The grant type by which the grant was opened. With `authorization_code` and `implicit`, it was approved at the
+    /// authorization endpoint.
     pub grant_type: GrantType,
-    /// All that was granted; tokens may carry less.
+    /// The granted scope. A token may have less.
     pub scope: Scope,
-    /// When it was opened.
+    /// The time when the grant was opened.
     #[serde(with = "rfc3339")]
     pub opened_at: OffsetDateTime,
-    /// When a token of it was last redeemed; at first the same as `opened_at`.
+    /// The time when a token of the grant was last redeemed. At first, it equals `opened_at`.
     #[serde(with = "rfc3339")]
     pub last_used_at: OffsetDateTime,
-    /// When its last token expires, and with it the grant; [`redeem`](crate::Storage::redeem) moves it.
+    /// The time when the last token expires, and the grant with it. [`redeem`](crate::Storage::redeem) changes it.
     #[serde(with = "rfc3339")]
     pub expires_at: OffsetDateTime,
-    /// When it was revoked, if it was.
+    /// The time when the grant was revoked, if it was.
     #[serde(default, with = "rfc3339::option")]
     pub revoked_at: Option<OffsetDateTime>,
-    /// The grant that this one was derived from, if it was. It was live when this one was opened, and this one is revoked with it.
+    /// The parent, if this grant was derived from another one. The parent was live when this grant was opened. If the
+    /// parent is revoked, this grant is revoked, too.
     #[serde(default)]
     pub parent_grant: Option<GrantId>,
-    /// The session of the resource owner that this grant ends with, if it ends with one.
+    /// The session of the user with which the grant ends, if there is one.
     #[serde(default)]
     pub session: Option<SessionDigest>,
-    /// What the host attached at approval and gets back at the bearer check.
+    /// The data that the host app attached when it approved the grant. The bearer check returns it.
     pub host_data: Option<Arc<Value>>,
-    /// What later features remember.
+    /// The members that later features add.
     pub details: GrantDetails,
 }
 
 impl StoredToken {
-    /// The first critical member of the token's details or its grant's that this version does not enforce.
+    /// Returns the first critical member of the token or its grant that this version does not enforce.
     pub(crate) fn unenforced_member<'a>(&'a self, grant: &'a Grant) -> Option<&'a str> {
         self.details.unenforced_member().or_else(|| grant.details.unenforced_member())
     }
 
-    /// The scope that was asked for when it was issued. The scope that it has may be narrower.
+    /// Returns the scope that was requested when the token was issued. The scope of the token may be narrower.
     #[must_use]
     pub fn requested_scope(&self) -> &Scope {
         self.details.requested_scope.as_ref().unwrap_or(&self.scope)
     }
 
-    /// The number of a refresh token in its family, and so of the refresh that spends it. The first one has 1.
+    /// Returns the number of a refresh token in its grant. It is also the number of the refresh that redeems it. The
+    /// first one has 1.
     pub(crate) fn family_number(&self) -> u32 {
         self.details.number.unwrap_or(1)
     }
 
-    /// Whether it was neither revoked nor has expired, and its grant is live. It may be spent.
+    /// Returns whether the token is neither revoked nor expired and its grant is live. It may be redeemed.
     pub(crate) fn is_live(&self, grant: &Grant, now: OffsetDateTime) -> bool {
         self.revoked_at.is_none() && now < self.expires_at && grant.is_live(now)
     }
 }
 
 impl Grant {
-    /// Whether it was neither revoked nor has ended.
+    /// Returns whether the grant is neither revoked nor ended.
     #[must_use]
     pub fn is_live(&self, now: OffsetDateTime) -> bool {
         self.revoked_at.is_none() && now < self.expires_at
     }
 
-    /// Whether it has only a code so far, which no client has redeemed. Redemption moves `expires_at`.
+    /// Returns whether the grant has only a code that no client has redeemed. Redemption changes `expires_at`.
     pub(crate) fn is_unredeemed(&self) -> bool {
         self.details.code_expires_at == Some(self.expires_at)
     }
 
-    /// When it ended or will end: when it was revoked, or when its last token expires. From then on it can be purged.
+    /// Returns the time when the grant was revoked or its last token expires. It can be purged after that.
     #[must_use]
     pub fn ends_at(&self) -> OffsetDateTime {
         self.revoked_at.map_or(self.expires_at, |at| at.min(self.expires_at))
     }
 
-    /// Whether it may be opened: it names no parent, or `parent`, the grant it names as it stands, is live at `opened_at`.
-    /// [`Storage::open_grant`](crate::Storage::open_grant) asks this with the parent's row locked.
+    /// Returns whether the grant may be opened: it has no parent, or `parent` is its parent and is live at `opened_at`.
+    /// [`Storage::open_grant`](crate::Storage::open_grant) calls this while it holds a lock on the row of the parent.
     #[must_use]
     pub fn may_open(&self, parent: Option<&Self>) -> bool {
         let is_live = |id| parent.is_some_and(|parent| parent.id == id && parent.is_live(self.opened_at));
         self.parent_grant.is_none_or(is_live)
     }
 
-    /// The type of its access tokens (RFC 6749 §7.1).
+    /// Returns the type of the access tokens (RFC 6749 §7.1).
     #[must_use]
     pub fn token_type(&self) -> &str {
         self.details.token_type.as_deref().unwrap_or("Bearer")
@@ -123,7 +126,7 @@ impl Grant {
 }
 
 impl fmt::Debug for Grant {
-    /// Without the host's data, which may be anything.
+    /// Leaves out the data of the host app, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Grant")
             .field("id", &self.id)
@@ -142,55 +145,56 @@ impl fmt::Debug for Grant {
     }
 }
 
-/// A code, access token, refresh token or one-time key as a storage keeps it: by hash, never in clear.
+/// A code, access token, refresh token or one-time key in a storage. The storage has only its hash.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a storage must name every field; additions go into the details")]
 pub struct StoredToken {
-    /// The SHA-256 it is found by.
+    /// The SHA-256 digest by which the token is found.
     pub hash: TokenHash,
-    /// What it is.
+    /// The kind of the token.
     pub kind: TokenKind,
-    /// The grant it belongs to.
+    /// The grant of the token.
     pub grant_id: GrantId,
-    /// What it allows; for a code or refresh token, all of its grant's scope.
+    /// The scope of the token. For a code or refresh token, it is the whole scope of the grant.
     pub scope: Scope,
-    /// When it was issued.
+    /// The time when the token was issued.
     #[serde(with = "rfc3339")]
     pub issued_at: OffsetDateTime,
-    /// From when on it is of no use.
+    /// The time when the token expires.
     #[serde(with = "rfc3339")]
     pub expires_at: OffsetDateTime,
-    /// The token that was spent for this one.
+    /// The token that was redeemed for this one.
     pub parent: Option<TokenHash>,
-    /// Set once, when a single-use token was spent.
+    /// The redemption of a single-use token. It is set once.
     pub spent: Option<Spent>,
-    /// When this token alone was revoked, if it was.
+    /// The time when only this token was revoked, if it was.
     #[serde(default, with = "rfc3339::option")]
     pub revoked_at: Option<OffsetDateTime>,
-    /// What the token is bound to.
+    /// The bindings of the token, and members that later features add.
     pub details: TokenDetails,
 }
 
-/// How a token was spent.
+/// The redemption of a token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a storage must name every field")]
 pub struct Spent {
-    /// When.
+    /// The time of the redemption.
     #[serde(with = "rfc3339")]
     pub at: OffsetDateTime,
-    /// By which attempt, so that a storage which retries recognises its own write.
+    /// The attempt that redeemed the token. A storage that retries recognises its earlier write by it.
     pub attempt: AttemptId,
-    /// Of a refresh token, from what the successors can be derived again; present only while the grace window may be open. Of a code, a mark
-    /// that no successor was spent; kept only with [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes).
+    /// For a refresh token, the seed from which the successors can be derived again. It is present only while the grace
+    /// window may be open. For a code, a mark that no successor was redeemed. It is present only with
+    /// [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes).
     pub seed: Option<Seed>,
-    /// When the seed is due to be erased; present if there is a seed. It stays when the seed is erased earlier.
+    /// The time when the seed must be erased. It is kept if the seed is erased earlier.
     #[serde(default, with = "rfc3339::option")]
     pub seed_until: Option<OffsetDateTime>,
 }
 
-/// Identifiers of 128 random bits, written as 22 characters of base64url.
+/// Defines identifiers of 128 random bits, whose text has 22 characters of base64url.
 macro_rules! random_ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
@@ -199,13 +203,13 @@ macro_rules! random_ids {
         pub struct $name([u8; 16]);
 
         impl $name {
-            /// From 16 bytes, as they were drawn or stored.
+            /// Returns the identifier with these 16 bytes, generated or read from a storage.
             #[must_use]
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(bytes)
             }
 
-            /// The 16 bytes, to be stored.
+            /// Returns the 16 bytes, to store them.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 &self.0
@@ -242,13 +246,13 @@ macro_rules! random_ids {
     )*};
 }
 random_ids! {
-    /// The identifier of a [`Grant`]. Not a secret: it may stand in a form or a log.
+    /// The identifier of a [`Grant`]. It is not secret: a form or a log may contain it.
     GrantId
-    /// The identifier of one attempt to spend a token.
+    /// The identifier of one attempt to redeem a token.
     AttemptId
 }
 
-/// Names that come from outside: a text that met a rule.
+/// Defines types for checked names.
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident($inner:ty = $make:expr): $rule:expr;)*) => {$(
         $(#[$doc])*
@@ -257,17 +261,17 @@ macro_rules! names {
         pub struct $name($inner);
 
         impl $name {
-            /// Checks the text.
+            /// Checks a text and returns the name.
             ///
             /// # Errors
-            /// The text does not meet the rule stated at the type.
+            /// The text does not have the form that the type describes.
             pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidId> {
                 let rule: fn(&str) -> bool = $rule;
                 let make: fn(&str) -> $inner = $make;
                 if rule(text.as_ref()) { Ok(Self(make(text.as_ref()))) } else { Err(InvalidId) }
             }
 
-            /// The text.
+            /// Returns the text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -290,15 +294,15 @@ macro_rules! names {
     )*};
 }
 names! {
-    /// A client identifier (RFC 6749 §2.2): 1 to 255 printable ASCII characters. Not a secret.
+    /// A client identifier (RFC 6749 §2.2): 1 to 255 printable ASCII characters. It is not secret.
     ClientId(Arc<str> = |text| text.into()): is_client_id;
-    /// The resource owner as the host knows it: 1 to 255 bytes without control characters.
+    /// The identifier of a user in the host app: 1 to 255 bytes without control characters.
     Subject(Arc<str> = |text| text.into()): |text| (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
-    /// A grant type: one of the registered names, or an absolute URI for an extension (RFC 6749 §4.5).
+    /// A grant type: a built-in name, or an absolute URI for an extension (RFC 6749 §4.5).
     GrantType(Cow<'static, str> = |text| Cow::Owned(text.to_owned())): is_grant_type;
 }
 
-/// Subjects that are the numbers of a host's users, in decimal digits.
+/// Converts the number of a user into a subject.
 macro_rules! subject_from_integers {
     ($($integer:ty)*) => {$(
         impl From<$integer> for Subject {
@@ -311,12 +315,12 @@ macro_rules! subject_from_integers {
 }
 subject_from_integers!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
 
-/// Whether all characters are visible ASCII characters or spaces (`VSCHAR` of RFC 6749 Appendix A).
+/// Returns whether all characters are visible ASCII characters or spaces (`VSCHAR` of RFC 6749 Appendix A).
 pub(crate) fn is_printable(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
 }
 
-/// Whether a text can be a client identifier at all (RFC 6749 Appendix A.1).
+/// Returns whether a text is a well-formed client identifier (RFC 6749 Appendix A.1).
 pub(crate) fn is_client_id(text: &str) -> bool {
     (1..=255).contains(&text.len()) && is_printable(text)
 }
@@ -327,40 +331,40 @@ fn is_grant_type(text: &str) -> bool {
 }
 
 impl GrantType {
-    /// RFC 6749 §4.1.
+    /// The authorization code grant (RFC 6749 §4.1).
     pub const AUTHORIZATION_CODE: &'static str = "authorization_code";
-    /// RFC 6749 §4.2.
+    /// The implicit grant (RFC 6749 §4.2).
     pub const IMPLICIT: &'static str = "implicit";
-    /// RFC 6749 §4.4.
+    /// The client credentials grant (RFC 6749 §4.4).
     pub const CLIENT_CREDENTIALS: &'static str = "client_credentials";
-    /// RFC 6749 §4.3.
+    /// The password grant (RFC 6749 §4.3).
     pub const PASSWORD: &'static str = "password";
-    /// RFC 6749 §6.
+    /// The refresh token grant (RFC 6749 §6).
     pub const REFRESH_TOKEN: &'static str = "refresh_token";
     const BUILT_IN: [&'static str; 5] =
         [Self::AUTHORIZATION_CODE, Self::IMPLICIT, Self::CLIENT_CREDENTIALS, Self::PASSWORD, Self::REFRESH_TOKEN];
 
-    /// One of the five, as a value.
+    /// Returns one of the five built-in grant types.
     pub(crate) const fn built_in(name: &'static str) -> Self {
         Self(Cow::Borrowed(name))
     }
 
-    /// Whether it is one of the five of RFC 6749.
+    /// Returns whether this is one of the five grant types of RFC 6749.
     #[must_use]
     pub fn is_built_in(&self) -> bool {
         Self::BUILT_IN.contains(&self.as_str())
     }
 
-    /// Whether the resource owner approved on a page of the host's.
+    /// Returns whether the grant was approved at the authorization endpoint.
     #[must_use]
     pub fn is_approval(&self) -> bool {
         matches!(self.as_str(), Self::AUTHORIZATION_CODE | Self::IMPLICIT)
     }
 }
 
-/// A text does not meet the rule of its type.
+/// The error if a text does not have the form that its type requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the text does not meet the rule of this kind of identifier")]
+#[error("the text is not a valid identifier of this kind")]
 #[non_exhaustive]
 pub struct InvalidId;
 

@@ -94,7 +94,7 @@ impl fmt::Debug for Plain {
 }
 
 mod sealed {
-    #[expect(unnameable_types, reason = "that is what seals the traits")]
+    #[expect(unnameable_types, reason = "a public trait that cannot be named seals the traits")]
     pub trait Sealed {}
 }
 

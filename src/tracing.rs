@@ -1,18 +1,21 @@
 //! Forwards events to the crate `tracing` (feature `tracing`).
 //!
-//! With the feature on, every endpoint runs in a span `grantor` with the field `endpoint`; give a server a
-//! [`TracingObserver`] and its events appear in there. No field ever holds a secret: what an [`Event`] does not have, can't
-//! be logged.
+//! With this feature, every endpoint runs in a span `grantor` with the field `endpoint`. Add a [`TracingObserver`] to a
+//! server to get its events in that span. No field contains a secret, because an [`Event`] contains none.
 
 use crate::error::Error;
 use crate::event::{Event, EventKind, Observer, RepeatedFrom};
 use crate::record::{ClientId, Grant, Subject};
 
-/// An observer that turns each event into a `tracing` event with the target `grantor`.
+/// An observer that forwards each event as a `tracing` event with the target `grantor`.
 ///
-/// The field `event` is the event's stable name. Replays, reuse of tokens and dropped members are warnings, failures of storage, signing keys, authenticator,
-/// randomness, token customizer and the host's own handlers are errors, everything else is information; but `token_introspected` is for debugging, because a resource
-/// server causes one with each request to its API.
+/// The field `event` is the stable name of the event. The levels are:
+/// * `WARN` for replays, reuse of tokens, repeated refreshes by another peer, dropped members, and scopes that are not
+///   offered;
+/// * `ERROR` for failures of the storage, the authenticator, the source of randomness, the signing keys, the token
+///   customizer and other parts of the host app;
+/// * `DEBUG` for `token_introspected`, because a resource server may cause one with each request to its API;
+/// * `INFO` for everything else.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct TracingObserver;
@@ -100,7 +103,8 @@ impl Observer for TracingObserver {
     }
 }
 
-/// A warning if it comes from another peer than the refresh: that may be a thief.
+/// Logs a repeated refresh. It is a warning if the peer differs from that of the first refresh, because that may be a
+/// thief.
 fn repeated(name: &str, grant: &Grant, count: u64, from: RepeatedFrom) {
     let (grant_id, client_id, subject) = (grant.id, grant.client_id.as_str(), subject_of(grant));
     let (scope, is_other, from) = (&grant.scope, from == RepeatedFrom::OtherPeer, from.as_str());
@@ -115,7 +119,7 @@ fn subject_of(grant: &Grant) -> Option<&str> {
     grant.subject.as_ref().map(Subject::as_str)
 }
 
-/// `clients` are the one that authenticated, and the one that the request named without proving to be it.
+/// `clients` are the client that authenticated, and the client that the request names if it did not authenticate.
 fn refused(name: &str, clients: [Option<&ClientId>; 2], grant_type: Option<&str>, error: &Error) {
     let Some(refusal) = error.refusal() else { return failed(name, clients, grant_type, error) };
     let [client_id, presented_client_id] = clients.map(|client| client.map(ClientId::as_str));
@@ -125,7 +129,7 @@ fn refused(name: &str, clients: [Option<&ClientId>; 2], grant_type: Option<&str>
     );
 }
 
-/// The text of an error says whose fault it is; the cause is the host's own and may hold anything, so it is not shown.
+/// Logs a failure. It logs only the text of the error, because its cause may contain secrets.
 fn failed(name: &str, clients: [Option<&ClientId>; 2], grant_type: Option<&str>, error: &Error) {
     let [client_id, presented_client_id] = clients.map(|client| client.map(ClientId::as_str));
     let code = error.code().as_str();

@@ -140,7 +140,8 @@ fn issuer_is_https_without_query_or_loopback() {
         let error = builder(bad).built().map(|_| ()).expect_err(bad);
         assert!(matches!(&error, BuildError::Issuer(issuer) if issuer == bad), "{bad}: {error}");
         let message = format!(
-            "the issuer {bad:?} is not valid: use an https URL (or an http URL on the loopback interface) without query and fragment"
+            "the issuer {bad:?} is not valid: use an https URL (or an http URL on the loopback interface) without \
+             query and fragment"
         );
         assert_eq!(error.to_string(), message);
     }
@@ -302,7 +303,8 @@ fn default_scope_is_made_of_declared_scopes() {
         assert_eq!(
             error.to_string(),
             format!(
-                "the default scope {bad:?} is not made of declared scopes: declare them, or remove them from the default scope"
+                "the default scope {bad:?} is not made of declared scopes: declare them, or remove them from the \
+                 default scope"
             )
         );
     }
@@ -358,7 +360,8 @@ fn missing_refresh_token_scope_does_not_build() {
     assert!(matches!(error, BuildError::OfflineAccess));
     assert_eq!(
         error.to_string(),
-        "the policy issues refresh tokens only with the scope offline_access, which is not declared: declare it, or change refresh_tokens"
+        "the policy issues refresh tokens only with the scope offline_access, which is not declared: declare it, or \
+         change refresh_tokens"
     );
     build().policy(policy).scope("offline_access", "Keep access").built().unwrap();
 }
@@ -419,7 +422,8 @@ fn extension_grant_type_is_a_unique_absolute_uri() {
         assert_eq!(
             error.to_string(),
             format!(
-                "the extension grant {name:?} uses a grant type that is taken: name it by an absolute URI that no other grant uses"
+                "the extension grant {name:?} uses a grant type that is taken: name it by an absolute URI that no \
+                 other grant uses"
             )
         );
     }
@@ -803,7 +807,8 @@ fn unfit_redirect_uri_is_named_with_its_reason() {
         (
             "/cb",
             RedirectUriError::NotAbsolute,
-            "a redirect URI must be an absolute URI of at most 2048 bytes, without spaces, non-ASCII characters and broken escapes",
+            "a redirect URI must be an absolute URI of at most 2048 bytes, without spaces, non-ASCII characters and \
+             broken escapes",
         ),
         ("https://app.example/cb#x", RedirectUriError::Fragment, "a redirect URI must have no fragment"),
         (
@@ -857,7 +862,8 @@ fn client_type_is_registered_and_never_guessed() {
         (
             "http://localhost/cb",
             ClientError::LocalhostRedirectUri,
-            "is on http://localhost, which is for native apps only: use https, or set localhost_for_development during development",
+            "is on http://localhost, which is for native apps only: use https, or set localhost_for_development \
+             during development",
         ),
     ];
     for (uri, expected, text) in errors {
@@ -883,8 +889,9 @@ fn undotted_scheme_needs_native_client_and_switch() {
     assert_eq!(error, ClientError::UndottedScheme(parsed.clone()));
     assert_eq!(
         error.to_string(),
-        "the redirect URI cursor://callback has a private-use scheme without a dot or with two slashes: use a form such as \
-         com.example.app:/callback, or set undotted_schemes for the client and list the scheme in the policy's undotted_schemes"
+        "the redirect URI cursor://callback has a private-use scheme without a dot or with two slashes: use a form \
+         such as com.example.app:/callback, or set undotted_schemes for the client and list the scheme in the \
+         policy's undotted_schemes"
     );
     for client in [Client::public("a"), Client::confidential("a", secret())] {
         let error = client.authorization_code([uri]).undotted_schemes().build().unwrap_err();
@@ -914,7 +921,8 @@ fn client_warnings_list_probable_mistakes() {
         ("http://localhost", "http://localhost/"),
     ] {
         let text = format!(
-            "the redirect URI {without} has no path, and many clients send {with} instead: register the one that the client sends"
+            "the redirect URI {without} has no path, and many clients send {with} instead: register the one that the \
+             client sends"
         );
         assert_eq!(warnings(&[without]), [text]);
     }
@@ -1028,8 +1036,8 @@ fn refresh_grant_needs_a_source_of_refresh_tokens() {
         assert_eq!(error, ClientError::RefreshTokenAlone);
         assert_eq!(
             error.to_string(),
-            "the refresh token grant needs another grant type that gives refresh tokens: add authorization_code, password or an \
-             extension grant"
+            "the refresh token grant needs another grant type that gives refresh tokens: add authorization_code, \
+             password or an extension grant"
         );
     }
     for client in [
@@ -1300,7 +1308,8 @@ fn texts_and_numbers_of_a_client_have_limits() {
         assert_eq!(error, ClientError::WebUri("client_uri"), "{website:?}");
         assert_eq!(
             error.to_string(),
-            "client_uri must be an http or https URL of at most 2048 bytes, without user name, password, spaces and invisible characters"
+            "client_uri must be an http or https URL of at most 2048 bytes, without user name, password, spaces and \
+             invisible characters"
         );
     }
     for website in ["http://app.example", "HTTPS://app.example/caf\u{e9}?a=b#c"] {

@@ -216,7 +216,8 @@ async fn api_asks_for_scopes_that_the_server_offers() {
         let error = scopes(bad).await.unwrap_err();
         assert!(matches!(&error, BuildError::ResourceScope(scope) if scope == bad), "{bad:?}: {error}");
         let message = format!(
-            "the scope {bad:?} of the protected resource is not made of declared scopes: declare them, or remove them from the resource"
+            "the scope {bad:?} of the protected resource is not made of declared scopes: declare them, or remove them \
+             from the resource"
         );
         assert_eq!(error.to_string(), message);
     }

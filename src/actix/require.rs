@@ -1,4 +1,4 @@
-//! The middleware that requires a scope of requests.
+//! The middleware that requires scopes.
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
@@ -17,16 +17,17 @@ use crate::bearer::Access;
 use crate::cors::ANY_ORIGIN;
 use crate::server::{BearerCheck, MissingRequire, Requirement};
 
-/// Requires an access token with all of these scopes for the routes that it is wrapped around, before any handler runs.
+/// Returns middleware that requires an access token with all of these scopes before a handler runs.
 ///
-/// A request without one gets the answer of RFC 6750 §3: 401 with a challenge that names the scopes, or 403 `insufficient_scope`, which
-/// names all of them, and those that middleware around this one requires. A
-/// handler behind it extracts what the token gives access to as an [`Access`]. The middleware reads the header alone, as the extractor
-/// [`Bearer`](crate::Bearer) does, and needs no data of the app. Tokens are checked by an
-/// [`AuthorizationServer`](crate::AuthorizationServer), or by a [`ResourceServer`](crate::ResourceServer) if the API runs in another process.
+/// Otherwise, the response is that of RFC 6750 §3: 401 with a challenge that names the scopes, or 403
+/// `insufficient_scope`. The 403 names all scopes, including those of outer middleware. A handler behind the middleware
+/// extracts the rights of the token as an [`Access`]. The middleware reads only the header, like the extractor
+/// [`Bearer`](crate::Bearer), and does not need the data of the app. An
+/// [`AuthorizationServer`](crate::AuthorizationServer) checks the tokens, or a
+/// [`ResourceServer`](crate::ResourceServer) if the API runs in another process.
 ///
-/// Wrap it around a scope or a resource, or around a route where methods of one path require different scopes. What it is wrapped around
-/// requires the token whatever the method: HEAD and OPTIONS too, and methods that are not served.
+/// Wrap it around a scope or a resource, or around a route if the methods of a path require different scopes. All
+/// requests for it then require the token for every method, including HEAD, OPTIONS and unsupported methods.
 ///
 /// ```
 /// use actix_web::web::{ServiceConfig, get, post, resource};
@@ -50,25 +51,27 @@ use crate::server::{BearerCheck, MissingRequire, Requirement};
 /// ```
 ///
 /// # Panics
-/// There is no scope, one is malformed, or one is not among those that the server offers. No token could ever have it, so this is found
-/// when the app is built. A [`ResourceServer`](crate::ResourceServer) does not know which scopes the server offers, so it finds malformed
-/// ones only: a scope that the server does not offer is refused with 403 at each request.
+/// There is no scope, a scope is malformed, or the server does not offer a scope. No token could have it, so the
+/// mistake is found when the app is built. A [`ResourceServer`](crate::ResourceServer) does not know the scopes of the
+/// server, so it panics only for malformed scopes. With a scope that the server does not offer, each request gets 403.
 pub fn require<T: AsRef<str>>(check: impl Into<BearerCheck>, scopes: impl IntoIterator<Item = T>) -> Require {
     Require(Requirement::new(check, scopes))
 }
 
 /// The middleware that [`require`] returns.
 #[derive(Debug, Clone)]
-#[must_use = "it is to be wrapped around a scope, a resource or a route"]
+#[must_use = "wrap it around a scope, a resource or a route"]
 pub struct Require(Requirement);
 
 impl Require {
-    /// Lets scripts of any origin use the routes (CORS). Off unless this is called.
+    /// Lets scripts of any origin use the routes (CORS). Off by default.
     ///
-    /// The middleware then answers preflights, which carry no token, allows every method and request header (`Authorization` among
-    /// them), and lets scripts read every response and its headers. It never allows credentials such as cookies: a script needs an access token. Use no other CORS middleware on the same routes.
+    /// The middleware then responds to preflights, which have no token. It allows every method and request header,
+    /// including `Authorization`, and lets scripts read every response with its headers. It never allows credentials
+    /// such as cookies: a script needs an access token. Use no other CORS middleware on the same routes.
     ///
-    /// Wrap it around a scope or a resource: a preflight has a method of its own, so it never reaches a route of another one.
+    /// Wrap it around a scope or a resource. A preflight has the method OPTIONS, so it does not reach a route that is
+    /// registered for another method.
     pub fn any_origin(mut self) -> Self {
         self.0.any_origin = true;
         self
@@ -141,7 +144,7 @@ fn for_any_origin<B>(result: Result<ServiceResponse<B>, Error>) -> Result<Servic
             let_scripts_read(response.headers_mut());
             Ok(response)
         }
-        // Another middleware has refused the request.
+        // Another middleware refused the request.
         Err(error) => {
             let mut response = error.error_response();
             let_scripts_read(response.headers_mut());

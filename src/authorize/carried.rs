@@ -38,7 +38,7 @@ impl Carried {
         self.parameters.encode(bytes);
     }
 
-    /// Reads what [`encode`](Self::encode) wrote, to the end.
+    /// Reads the bytes that [`encode`](Self::encode) wrote, to their end.
     pub(super) fn decode(reader: &mut Reader<'_>, names: &[&'static str]) -> Option<Self> {
         Some(Self {
             source: Source::from_name(reader.text()?)?,

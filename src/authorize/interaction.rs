@@ -24,8 +24,8 @@ const NO_LOGIN_TIME: &str = "the request limits the age of the login, but UserSe
 /// The next step of a request. Each variant except [`Respond`](Self::Respond) owns the request. Only [`Consent`] and
 /// [`Proceed`] can approve it.
 #[derive(Debug)]
-#[must_use = "the browser is waiting for an answer"]
-#[expect(clippy::exhaustive_enums, reason = "an application must handle each of them")]
+#[must_use = "the browser is waiting for a response"]
+#[expect(clippy::exhaustive_enums, reason = "a host app must handle each of them")]
 pub enum Interaction {
     /// The user must log in.
     Login(Login),
@@ -47,15 +47,16 @@ impl PendingAuthorization {
     /// page. If the storage fails, it returns [`Respond`](Interaction::Respond).
     ///
     /// * An earlier consent applies to a confidential client. With
-    ///   [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity) it applies to any client. In both
-    ///   cases the redirect URI must be `https` with a host name; an IP address or `localhost` is not enough (RFC 8252 §8.6).
-    /// * The earlier consent is a live grant that this user gave the client on a consent page. It must cover the whole scope. If no
-    ///   administrator registered the client, host and port of the redirect URI must be the same as before. Only the newest hundred
-    ///   grants are considered.
-    /// * A [`first_party`](crate::client::ClientBuilder::first_party) client needs no consent if its redirect URI is `https` with a host
-    ///   name.
-    /// * The age of a login is measured at the time when the request was first seen. A login time without a fraction of a second
-    ///   counts as the end of its second.
+    ///   [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity) it applies to any
+    ///   client. In both cases the redirect URI must be `https` with a host name; an IP address or `localhost` is not
+    ///   enough (RFC 8252 §8.6).
+    /// * The earlier consent is a live grant that this user gave the client on a consent page. It must cover the whole
+    ///   scope. If no administrator registered the client, host and port of the redirect URI must be the same as
+    ///   before. Only the newest hundred grants are considered.
+    /// * A [`first_party`](crate::client::ClientBuilder::first_party) client needs no consent if its redirect URI is
+    ///   `https` with a host name.
+    /// * The age of a login is measured at the time when the request was first seen. A login time without a fraction of
+    ///   a second counts as the end of its second.
     /// * `acr_values` are wishes. A user who returns from the login without one of them continues.
     pub async fn interaction(self, session: Option<&UserSession>) -> Interaction {
         in_span("authorize", Box::new(self).next(session)).await

@@ -65,8 +65,8 @@ use crate::server_key::{DerivedKey, Label};
 
 /// The result of the first checks of an authorization request: a response to send, or a request to decide.
 #[derive(Debug)]
-#[must_use = "the browser is waiting for an answer"]
-#[expect(clippy::exhaustive_enums, reason = "a host must handle both, and there is no third")]
+#[must_use = "the browser is waiting for a response"]
+#[expect(clippy::exhaustive_enums, reason = "a host app must handle both, and there will be no third")]
 pub enum AuthorizationOutcome {
     /// Send this response. The request needs no decision.
     Respond(Response),
@@ -104,7 +104,7 @@ struct Validated {
     wishes: Wishes,
 }
 
-/// What a valid request asks for.
+/// The wishes of a valid request.
 #[derive(Debug)]
 struct Wishes {
     response_type: ResponseType,
@@ -147,7 +147,7 @@ struct FailurePage {
     is_our_form: bool,
 }
 
-/// What is known about the client of a request that gets a page.
+/// The client of a request that gets a page, as far as it is known.
 enum Named {
     None,
     /// The request names the client, but its redirect URI did not pass. Anyone can make such a request, so only the
@@ -233,7 +233,7 @@ impl AuthorizationEndpoint {
         }
     }
 
-    /// Answers an HTTP request.
+    /// Responds to an HTTP request.
     pub(crate) async fn respond(self: &Arc<Self>, request: &Request) -> AuthorizationOutcome {
         match AuthorizationRequest::read(request, &self.server.policy, &self.parameter_names) {
             Ok(request) => match self.authorize(&request).await {
@@ -247,7 +247,7 @@ impl AuthorizationEndpoint {
         }
     }
 
-    /// Answers a typed request.
+    /// Responds to a typed request.
     pub(crate) async fn authorize(
         self: &Arc<Self>,
         request: &AuthorizationRequest<'_>,
@@ -393,7 +393,7 @@ impl std::fmt::Debug for AuthorizationEndpoint {
     }
 }
 
-/// The response mode for errors: the one that a successful response would have used, as far as it can be determined.
+/// Returns the response mode for errors: that of a successful response, as far as it can be determined.
 fn error_response_mode(params: &Params<'_>) -> ResponseMode {
     let wants_token = matches!(params.get("response_type"), Ok(Some("token")));
     match response_mode(params) {

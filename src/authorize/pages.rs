@@ -147,7 +147,7 @@ pub struct ErrorPage<'a> {
     pub error: &'a Error,
     /// The error code, such as `invalid_request`.
     pub code: &'a str,
-    /// What went wrong: a fixed sentence without a full stop.
+    /// The problem: a fixed sentence without a full stop.
     pub description: &'a str,
     /// The cause of the error.
     pub cause: ErrorCause,
@@ -183,7 +183,7 @@ impl fmt::Debug for ErrorPage<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorCause {
-    /// The application sent a faulty request.
+    /// The application sent an invalid request.
     Application,
     /// A form or a return target of this server is too old, was made for another session, or is malformed.
     OldPage,
@@ -239,7 +239,7 @@ pub struct ConfirmRedirectPage<'a> {
     pub location: &'a str,
     /// The host of the address, to show to the user. Escape it.
     pub host: &'a str,
-    /// What went wrong: a fixed sentence without a full stop.
+    /// The problem: a fixed sentence without a full stop.
     pub description: &'a str,
 }
 

@@ -94,7 +94,7 @@ impl Parameters {
         }
     }
 
-    /// Reads what [`encode`](Self::encode) wrote, to the end. `None` if a name is not, or no longer, among `names`.
+    /// Reads the bytes that [`encode`](Self::encode) wrote, to their end. Returns `None` if a name is not among `names`.
     pub(super) fn decode(reader: &mut Reader<'_>, names: &[&'static str]) -> Option<Self> {
         let mut found = Self::with_capacity(names.len(), reader.0.len());
         while !reader.is_at_end() {

@@ -156,8 +156,8 @@ fn token_location(route: &Route, tokens: &TokenResponse, encoded_issuer: &str) -
 /// Returns the redirect URI with an error (RFC 6749 §4.1.2.1).
 pub(super) fn error_location(route: &Route, error: &Error, encoded_issuer: &str) -> String {
     // The error code of an extension may have characters that need encoding (RFC 6749 §4.1.2.1).
-    let answer = RedirectBuilder::begin(route).push("error", error.code().as_str());
-    answer.push("error_description", &error.description()).end(route, encoded_issuer)
+    let builder = RedirectBuilder::begin(route).push("error", error.code().as_str());
+    builder.push("error_description", &error.description()).end(route, encoded_issuer)
 }
 
 /// Adds parameters to a redirect URI. It keeps the query of the URI (RFC 6749 §3.1.2).
@@ -183,9 +183,9 @@ impl RedirectBuilder {
     }
 
     fn push(self, name: &str, value: &str) -> Self {
-        encode_component(value).fold(self.push_unencoded(name, ""), |mut answer, part| {
-            answer.location.push_str(part);
-            answer
+        encode_component(value).fold(self.push_unencoded(name, ""), |mut builder, part| {
+            builder.location.push_str(part);
+            builder
         })
     }
 
@@ -199,10 +199,10 @@ impl RedirectBuilder {
     }
 
     fn end(self, route: &Route, encoded_issuer: &str) -> String {
-        let answer = match &route.state {
+        let builder = match &route.state {
             Some(state) => self.push("state", state),
             None => self,
         };
-        answer.push_unencoded("iss", encoded_issuer).location
+        builder.push_unencoded("iss", encoded_issuer).location
     }
 }

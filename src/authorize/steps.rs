@@ -205,7 +205,7 @@ macro_rules! steps {
     ($($step:ident)*) => {$(
         impl $step {
             /// Returns the request.
-            #[must_use = "looking at the request does not answer it"]
+            #[must_use = "reading the request does not answer it"]
             pub fn request(&self) -> &PendingAuthorization {
                 &self.request
             }

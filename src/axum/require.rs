@@ -1,4 +1,4 @@
-//! The layer that requires a scope of requests.
+//! The layer that requires scopes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,16 +15,17 @@ use crate::bearer::Access;
 use crate::cors::ANY_ORIGIN;
 use crate::server::{BearerCheck, MissingRequire, Requirement};
 
-/// Requires an access token with all of these scopes for the routes that it is a layer of, before any handler runs.
+/// Returns a layer that requires an access token with all of these scopes before a handler runs.
 ///
-/// A request without one gets the answer of RFC 6750 §3: 401 with a challenge that names the scopes, or 403 `insufficient_scope`, which
-/// names all of them, and those that a layer around this one requires. A
-/// handler behind it extracts what the token gives access to as an [`Access`]. The layer reads the header alone, as the extractor
-/// [`Bearer`](crate::Bearer) does, and needs no state of the router. Tokens are checked by an
-/// [`AuthorizationServer`](crate::AuthorizationServer), or by a [`ResourceServer`](crate::ResourceServer) if the API runs in another process.
+/// Otherwise, the response is that of RFC 6750 §3: 401 with a challenge that names the scopes, or 403
+/// `insufficient_scope`. The 403 names all scopes, including those of an outer layer. A handler behind the layer
+/// extracts the rights of the token as an [`Access`]. The layer reads only the header, like the extractor
+/// [`Bearer`](crate::Bearer), and does not need the state of the router. An
+/// [`AuthorizationServer`](crate::AuthorizationServer) checks the tokens, or a
+/// [`ResourceServer`](crate::ResourceServer) if the API runs in another process.
 ///
-/// Use it by `Router::layer`, or by `MethodRouter::layer` where methods of one path require different scopes. Each route then requires
-/// the token whatever the method: HEAD and OPTIONS too, and methods that are not served.
+/// Use it by `Router::layer`, or by `MethodRouter::layer` if the methods of a path require different scopes. Each route
+/// then requires the token for every method, including HEAD, OPTIONS and unsupported methods.
 ///
 /// ```
 /// use axum::Router;
@@ -47,24 +48,25 @@ use crate::server::{BearerCheck, MissingRequire, Requirement};
 /// ```
 ///
 /// # Panics
-/// There is no scope, one is malformed, or one is not among those that the server offers. No token could ever have it, so this is found
-/// when the router is built. A [`ResourceServer`](crate::ResourceServer) does not know which scopes the server offers, so it finds malformed
-/// ones only: a scope that the server does not offer is refused with 403 at each request.
+/// There is no scope, a scope is malformed, or the server does not offer a scope. No token could have it, so the
+/// mistake is found when the router is built. A [`ResourceServer`](crate::ResourceServer) does not know the scopes of
+/// the server, so it panics only for malformed scopes. With a scope that the server does not offer, each request gets
+/// 403.
 pub fn require<T: AsRef<str>>(check: impl Into<BearerCheck>, scopes: impl IntoIterator<Item = T>) -> Require {
     Require(Requirement::new(check, scopes))
 }
 
 /// The layer that [`require`] returns.
 #[derive(Debug, Clone)]
-#[must_use = "it is to be the layer of a router or of a route"]
+#[must_use = "add it as a layer to a router or a route"]
 pub struct Require(Requirement);
 
 impl Require {
-    /// Lets scripts of any origin use the routes (CORS). Off unless this is called.
+    /// Lets scripts of any origin use the routes (CORS). Off by default.
     ///
-    /// The layer then answers preflights, which carry no token, allows every method and request header (`Authorization` among them), and
-    /// lets scripts read every response and its headers. It never allows credentials such as cookies: a
-    /// script needs an access token. Use no other CORS layer on the same routes.
+    /// The layer then responds to preflights, which have no token. It allows every method and request header, including
+    /// `Authorization`, and lets scripts read every response with its headers. It never allows credentials such as
+    /// cookies: a script needs an access token. Use no other CORS layer on the same routes.
     pub fn any_origin(mut self) -> Self {
         self.0.any_origin = true;
         self
@@ -102,13 +104,13 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let requirement = self.requirement.clone();
-        // The one that is ready, not its copy.
+        // Call the service that `poll_ready` was called on, and keep its clone.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         let (method, headers) = (request.method(), request.headers());
         let own = from_head(method, request.uri(), headers, request.extensions(), Requirement::reads_header);
         let outer = request.extensions().get::<Access>().and_then(Access::required).cloned();
-        // Nothing is copied that can stay where it is: a future above 1,032 bytes leaves the fast path of glibc's malloc.
+        // Keep the future small: above 1,032 bytes it leaves the fast path of glibc's malloc.
         Box::pin(async move {
             let refused = match requirement.preflight(&own) {
                 Some(preflight) => Some(preflight.into_response()),

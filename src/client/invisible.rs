@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    /// Guards: the list is that of Unicode and not our own. From the security review, 32.
+    /// Guards against a list that differs from that of Unicode. From the security review, 32.
     #[test]
     fn invisible_characters_are_those_of_unicode() {
         let (categories, ignorable) =

@@ -33,8 +33,8 @@ pub struct LegacyHabits {
 pub enum ClientError {
     /// A public client has credentials, or settings for them (RFC 6749 §2.1).
     #[error(
-        "a public client must have no credentials, no raw_basic_secret and no authentication method except none: remove them, or \
-         make the client confidential"
+        "a public client must have no credentials, no raw_basic_secret and no authentication method except none: \
+         remove them, or make the client confidential"
     )]
     PublicWithCredentials,
     /// A confidential client has no credential, or the authentication method `none` (RFC 6749 §2.3).
@@ -57,15 +57,16 @@ pub enum ClientError {
     NativeRedirectUri(RedirectUri),
     /// A client that is not a native app has a redirect URI on `http://localhost` (RFC 8252 §8.3).
     #[error(
-        "the redirect URI {0} is on http://localhost, which is for native apps only: use https, or set localhost_for_development \
-         during development"
+        "the redirect URI {0} is on http://localhost, which is for native apps only: use https, or set \
+         localhost_for_development during development"
     )]
     LocalhostRedirectUri(RedirectUri),
     /// A redirect URI has a private-use scheme that is not a reverse domain name, or that two slashes follow (RFC 8252
     /// §7.1).
     #[error(
         "the redirect URI {0} has a private-use scheme without a dot or with two slashes: use a form such as \
-         com.example.app:/callback, or set undotted_schemes for the client and list the scheme in the policy's undotted_schemes"
+         com.example.app:/callback, or set undotted_schemes for the client and list the scheme in the policy's \
+         undotted_schemes"
     )]
     UndottedScheme(RedirectUri),
     /// A redirect URI is not valid.
@@ -84,8 +85,8 @@ pub enum ClientError {
     NoGrantType,
     /// The client has the refresh token grant, but no grant type that gives refresh tokens (RFC 6749 §6).
     #[error(
-        "the refresh token grant needs another grant type that gives refresh tokens: add authorization_code, password or an \
-         extension grant"
+        "the refresh token grant needs another grant type that gives refresh tokens: add authorization_code, password \
+         or an extension grant"
     )]
     RefreshTokenAlone,
     /// A grant type is neither built in nor an absolute URI (RFC 6749 §4.5).
@@ -114,12 +115,14 @@ pub enum ClientError {
     ClientName,
     /// The member with this name is not an `http` or `https` URL in an unambiguous form.
     #[error(
-        "{0} must be an http or https URL of at most 2048 bytes, without user name, password, spaces and invisible characters"
+        "{0} must be an http or https URL of at most 2048 bytes, without user name, password, spaces and invisible \
+         characters"
     )]
     WebUri(&'static str),
     /// There are too many contacts, or one is empty, too long, or has control, invisible or text-direction characters.
     #[error(
-        "contacts must be at most 10 texts of 1 to 320 characters, without control, invisible and text-direction characters"
+        "contacts must be at most 10 texts of 1 to 320 characters, without control, invisible and text-direction \
+         characters"
     )]
     Contacts,
     /// The data of the host app is too large. It is read with each request.

@@ -49,7 +49,8 @@ pub enum RedirectUriClass {
 pub enum RedirectUriError {
     /// It is not an absolute URI, is too long, or has characters or escapes that RFC 3986 does not allow.
     #[error(
-        "a redirect URI must be an absolute URI of at most 2048 bytes, without spaces, non-ASCII characters and broken escapes"
+        "a redirect URI must be an absolute URI of at most 2048 bytes, without spaces, non-ASCII characters and \
+         broken escapes"
     )]
     NotAbsolute,
     /// It has a fragment, which may be empty.

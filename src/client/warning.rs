@@ -23,21 +23,26 @@ impl fmt::Display for ClientWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wildcard(uri) => {
-                write!(f, "the redirect URI {} has a `*`, which is not a wildcard: register each redirect URI", uri.as_str())
+                write!(
+                    f,
+                    "the redirect URI {} has a `*`, which is not a wildcard: register each redirect URI",
+                    uri.as_str()
+                )
             }
             Self::NoPath(uri) => write!(
                 f,
-                "the redirect URI {0} has no path, and many clients send {1} instead: register the one that the client sends",
+                "the redirect URI {0} has no path, and many clients send {1} instead: register the one that the \
+                 client sends",
                 uri.as_str(),
                 with_slash(uri.as_str()),
             ),
             Self::IdNeedsEncoding => f.write_str(
-                "the client identifier has a `:`, `%` or `+`, which many clients do not encode in Authorization: Basic: use \
-                 another identifier, or the method client_secret_post",
+                "the client identifier has a `:`, `%` or `+`, which many clients do not encode in Authorization: \
+                 Basic: use another identifier, or the method client_secret_post",
             ),
             Self::SecretNeedsEncoding => f.write_str(
-                "the client secret has a `%` or `+`, which many clients do not encode in Authorization: Basic: use another \
-                 secret, the method client_secret_post, or the client's switch raw_basic_secret",
+                "the client secret has a `%` or `+`, which many clients do not encode in Authorization: Basic: use \
+                 another secret, the method client_secret_post, or the client's switch raw_basic_secret",
             ),
         }
     }

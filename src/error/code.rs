@@ -7,41 +7,41 @@ use std::fmt;
 pub struct ErrorCode(&'static str);
 
 impl ErrorCode {
-    /// `invalid_request`
+    /// The error code `invalid_request`.
     pub const INVALID_REQUEST: Self = Self("invalid_request");
-    /// `invalid_client`
+    /// The error code `invalid_client`.
     pub const INVALID_CLIENT: Self = Self("invalid_client");
-    /// `invalid_grant`
+    /// The error code `invalid_grant`.
     pub const INVALID_GRANT: Self = Self("invalid_grant");
-    /// `unauthorized_client`
+    /// The error code `unauthorized_client`.
     pub const UNAUTHORIZED_CLIENT: Self = Self("unauthorized_client");
-    /// `unsupported_grant_type`
+    /// The error code `unsupported_grant_type`.
     pub const UNSUPPORTED_GRANT_TYPE: Self = Self("unsupported_grant_type");
-    /// `unsupported_response_type`
+    /// The error code `unsupported_response_type`.
     pub const UNSUPPORTED_RESPONSE_TYPE: Self = Self("unsupported_response_type");
-    /// `invalid_scope`
+    /// The error code `invalid_scope`.
     pub const INVALID_SCOPE: Self = Self("invalid_scope");
-    /// `unsupported_token_type` (RFC 7009 §2.2.1)
+    /// The error code `unsupported_token_type` (RFC 7009 §2.2.1).
     pub const UNSUPPORTED_TOKEN_TYPE: Self = Self("unsupported_token_type");
-    /// `access_denied`
+    /// The error code `access_denied`.
     pub const ACCESS_DENIED: Self = Self("access_denied");
-    /// `server_error`
+    /// The error code `server_error`.
     pub const SERVER_ERROR: Self = Self("server_error");
-    /// `temporarily_unavailable`
+    /// The error code `temporarily_unavailable`.
     pub const TEMPORARILY_UNAVAILABLE: Self = Self("temporarily_unavailable");
-    /// `invalid_token` (RFC 6750 §3.1)
+    /// The error code `invalid_token` (RFC 6750 §3.1).
     pub const INVALID_TOKEN: Self = Self("invalid_token");
-    /// `insufficient_scope` (RFC 6750 §3.1)
+    /// The error code `insufficient_scope` (RFC 6750 §3.1).
     pub const INSUFFICIENT_SCOPE: Self = Self("insufficient_scope");
-    /// `login_required` (OpenID Connect Core §3.1.2.6)
+    /// The error code `login_required` (OpenID Connect Core §3.1.2.6).
     pub const LOGIN_REQUIRED: Self = Self("login_required");
-    /// `consent_required` (OpenID Connect Core §3.1.2.6)
+    /// The error code `consent_required` (OpenID Connect Core §3.1.2.6).
     pub const CONSENT_REQUIRED: Self = Self("consent_required");
-    /// `interaction_required` (OpenID Connect Core §3.1.2.6)
+    /// The error code `interaction_required` (OpenID Connect Core §3.1.2.6).
     pub const INTERACTION_REQUIRED: Self = Self("interaction_required");
-    /// `account_selection_required` (OpenID Connect Core §3.1.2.6)
+    /// The error code `account_selection_required` (OpenID Connect Core §3.1.2.6).
     pub const ACCOUNT_SELECTION_REQUIRED: Self = Self("account_selection_required");
-    /// `unmet_authentication_requirements` (RFC 9470 §5)
+    /// The error code `unmet_authentication_requirements` (RFC 9470 §5).
     pub const UNMET_AUTHENTICATION_REQUIREMENTS: Self = Self("unmet_authentication_requirements");
 
     /// Checks and returns the error code of an extension grant (RFC 6749 §8.5). Begin the name with a prefix that

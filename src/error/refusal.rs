@@ -134,7 +134,7 @@ pub enum Refusal {
     ExpiredToken,
     /// The grant of the code or refresh token has ended or was revoked.
     GrantEnded,
-    /// A redeemed code was presented again, with the right verifier and client. Its grant was revoked.
+    /// A redeemed code was presented again, with everything that it is bound to. Its grant was revoked.
     CodeReplayed,
     /// A redeemed code was presented again by a client that probably lost the first response, see
     /// [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes). Nothing was revoked.
@@ -173,7 +173,7 @@ pub enum Refusal {
     UnexpectedCodeVerifier,
     /// The code has no challenge, and the client must use PKCE.
     CodeWithoutChallenge,
-    /// The resource owner's credentials are wrong.
+    /// The user name or password is wrong, or the account may not be used.
     ResourceOwnerRejected,
 
     // The revocation and introspection endpoints.

@@ -213,7 +213,7 @@ mod tests {
         );
     }
 
-    /// The conversion would panic for a name that it does not take.
+    /// The conversion would panic for a name that it does not accept.
     #[cfg(feature = "http")]
     #[test]
     fn every_name_that_is_taken_converts() {

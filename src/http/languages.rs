@@ -187,7 +187,7 @@ mod tests {
             "a-a-a-a-a-a-a-a-a-a-a-a-a-a-a-a-a-a-a",
         ] {
             let all = order(&format!("{bad},de"));
-            // A comma in the weight leaves a number, which is no range.
+            // A comma in the weight leaves a number, which is not a range.
             assert_eq!(all.last().map(String::as_str), Some("de"), "{bad:?}");
             assert!(all.len() == 1 || bad == "en;q=0,5", "{bad:?}: {all:?}");
         }

@@ -146,7 +146,7 @@ impl Request {
         &self.method
     }
 
-    /// The target: path and query.
+    /// Returns the target: path and query.
     #[must_use]
     pub fn target(&self) -> &str {
         &self.target
