@@ -1,6 +1,6 @@
-//! A provider for one user, on axum: `cargo run --example axum --features axum`, then follow what it prints.
-//! Alice's password is random and new at each start. With passwords that people choose, hash them slowly and limit attempts,
-//! as `examples/server` does. Over https, add `Secure` to the cookie.
+//! A provider for one user, on axum: `cargo run --example axum --features axum`, then follow what it prints. Alice's
+//! password is random and new at each start. With passwords that people choose, hash them slowly and limit attempts, as
+//! `examples/server` does. Over https, add `Secure` to the cookie.
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, PoisonError};

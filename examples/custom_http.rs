@@ -1,8 +1,8 @@
-//! A provider on plain hyper, without a framework: `cargo run --example custom_http --features http`, then follow the printed
-//! steps.
+//! A provider on plain hyper, without a framework: `cargo run --example custom_http --features http`, then follow the
+//! printed steps.
 //!
-//! `to_grantor` and `to_hyper` connect the HTTP stack. The feature `http` converts the types of the crate `http`, which hyper uses.
-//! There is no login: every visitor is alice. The cookie binds the consent form to the browser.
+//! `to_grantor` and `to_hyper` connect the HTTP stack. The feature `http` converts the types of the crate `http`, which
+//! hyper uses. There is no login: every visitor is alice. The cookie binds the consent form to the browser.
 
 use std::net::SocketAddr;
 

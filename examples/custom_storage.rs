@@ -1,9 +1,10 @@
-//! A storage written by hand: `cargo run --example custom_storage`.
+//! Your own storage: `cargo run --example custom_storage`.
 //!
-//! The backend is a map from keys to JSON documents behind one lock, a stand-in for any store that has transactions.
-//! The numbers in the comments are the clauses of the contract in `grantor::storage`. On another backend the methods stay
-//! as they are, if `Transaction` becomes that backend's serializable transaction; what it must not become is several
-//! statements that others can get between.
+//! The backend is a map of JSON documents behind a lock, in place of any database with transactions. For your database,
+//! replace `Transaction` by a serializable transaction and keep the other methods. Each method must stay one
+//! transaction.
+//!
+//! The numbers in the comments are the clauses of the contract in `grantor::storage`.
 
 #[path = "custom_storage/ephemeral.rs"]
 mod ephemeral;
@@ -24,19 +25,19 @@ use grantor::{
 use serde::{Serialize, de::DeserializeOwned};
 use time::OffsetDateTime;
 
-/// Documents by key: `client/…`, `grant/…`, `token/…`, `ephemeral/…`. Cloning it gives the same documents.
+/// Documents by key: `client/…`, `grant/…`, `token/…`, `ephemeral/…`. Clones share the documents.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Documents(Arc<Mutex<BTreeMap<String, String>>>);
 
-/// Clauses 1, 2 and 4. Whoever has a transaction is alone with the documents, so reads see all that others committed
-/// and nothing else. What it writes is kept aside until `commit`, so a step that fails on its way has written nothing.
-/// (In memory nothing outlives a crash; a backend on disk must make `commit` one durable write.)
+/// Clauses 1, 2 and 4. A transaction holds the lock, so it reads everything that was committed before, and nothing
+/// else. Its changes are kept apart until `commit`, so a step that fails halfway has written nothing. On disk, `commit`
+/// must be one durable write.
 struct Transaction<'a> {
     documents: MutexGuard<'a, BTreeMap<String, String>>,
     changes: BTreeMap<String, Option<String>>,
 }
 
-/// What a document is found by. For a token that is its hash, and there is nothing else of it to be had.
+/// A record that is stored under a key. The key of a token is its hash, because the token itself is not stored.
 trait Document: Serialize + DeserializeOwned {
     const FOLDER: &'static str;
     fn key(&self) -> String;
@@ -77,8 +78,8 @@ fn token_key(hash: &TokenHash) -> String {
 
 impl Documents {
     fn begin(&self) -> Result<Transaction<'_>, StorageError> {
-        // A thread that panicked with the lock had committed or not: either way the documents are whole. But why it
-        // panicked nobody knows, and when in doubt a storage fails.
+        // A panic can't leave a transaction half committed. But its cause is unknown, and a storage must fail when in
+        // doubt.
         let documents = self.0.lock().map_err(|_| StorageError::new("a thread panicked in the storage"))?;
         Ok(Transaction { documents, changes: BTreeMap::new() })
     }
@@ -91,7 +92,7 @@ impl Documents {
         Ok(())
     }
 
-    /// Makes the storage an issuer's if its present owner allows that.
+    /// Assigns the storage to an issuer if `may_own` accepts the current owner.
     fn issuer(&self, issuer: &str, may_own: impl FnOnce(Option<&str>) -> bool) -> Result<(), IssuerError> {
         let mut transaction = self.begin()?;
         let owner = transaction.documents.get("issuer").cloned();
@@ -107,15 +108,15 @@ impl Documents {
         }
     }
 
-    /// How many documents there are.
+    /// Returns the number of documents.
     pub(crate) fn count(&self) -> Result<usize, StorageError> {
         Ok(self.begin()?.documents.len())
     }
 }
 
 impl Transaction<'_> {
-    /// Clause 8. Records go in and out as a whole, by serde: members of their details that this version of the library does not
-    /// know are kept, any other one is an error here, never dropped. A document that can't be read is an error too, and not the same as none.
+    /// Clause 8. Serde reads and writes whole records. It keeps unknown members of `details`; any other unknown member
+    /// is an error, so none is lost. An unreadable document is an error, too, and not a missing one.
     fn get<D: Document>(&self, key: &str) -> Result<Option<D>, StorageError> {
         let document = match self.changes.get(key) {
             Some(change) => change.as_ref(),
@@ -135,11 +136,11 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Refuses a key that is taken: two tokens with one hash would be one.
+    /// Fails if the key is taken: two tokens with the same hash would become one.
     fn insert<D: Document>(&mut self, document: &D) -> Result<(), StorageError> {
         let key = document.key();
         if self.changes.contains_key(&key) || self.documents.contains_key(&key) {
-            return Err(StorageError::new("the key is taken"));
+            return Err(StorageError::new("the key exists already"));
         }
         self.put(document)
     }
@@ -157,7 +158,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Whether there was one to erase.
+    /// Erases the seed of a token. Returns whether it had one.
     fn erase_seed(&mut self, mut token: StoredToken) -> Result<bool, StorageError> {
         let erased = token.spent.as_mut().and_then(|spent| spent.seed.take()).is_some();
         if erased {
@@ -172,7 +173,8 @@ impl ClientStore for Documents {
     async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
         let transaction = self.begin()?;
         let Some(json) = transaction.documents.get(&client_key(id)) else { return Ok(None) };
-        // Members that this version does not know are kept. What it can't read may be of a newer one, and others can use it.
+        // Unknown members are kept. An unreadable client may come from a newer version, which other nodes run, so the
+        // error is temporary.
         let parts = ClientParts::from_stored(json).map_err(StorageError::unavailable)?;
         Ok(Some(Arc::new(Client::from_parts(parts).map_err(StorageError::unavailable)?)))
     }
@@ -182,7 +184,8 @@ impl ClientStore for Documents {
 impl Storage for Documents {
     async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         let mut transaction = self.begin()?;
-        // Clause 7: the parent is read in the step that writes the child, so a revocation of it finds the child or prevents it.
+        // Clause 7: the parent is read in the same transaction. A revocation of the parent comes before, and then no
+        // child is stored, or it comes later and finds the child.
         let parent = grant.parent_grant.map(|id| transaction.get::<Grant>(&grant_key(&id))).transpose()?.flatten();
         if !grant.may_open(parent.as_ref()) {
             return Ok(Opened::ParentDead);
@@ -200,7 +203,7 @@ impl Storage for Documents {
         Ok(Opened::Done)
     }
 
-    /// Whatever its state: whether a token is spent, expired or revoked is the library's to judge.
+    /// Returns tokens in any state. The library checks whether they are spent, expired or revoked.
     async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         let transaction = self.begin()?;
         let Some(token) = transaction.get::<StoredToken>(&token_key(token))? else { return Ok(None) };
@@ -210,16 +213,15 @@ impl Storage for Documents {
 
     async fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Result<RedeemOutcome, StorageError> {
         let mut transaction = self.begin()?;
-        // Clause 7: the grant is read in the step that writes its tokens, so a revocation comes before or after, and never
-        // in between.
+        // Clause 7: the grant is read in the same transaction, so no revocation can come in between.
         let Some(mut token) = transaction.get::<StoredToken>(&token_key(&redemption.token))? else {
             return Ok(RedeemOutcome::Dead);
         };
         let Some(mut grant) = transaction.get::<Grant>(&grant_key(&token.grant_id))? else {
             return Ok(RedeemOutcome::Dead);
         };
-        // Clauses 3 and 6: an attempt that meets its own write is answered as the first time, and time is what the caller
-        // says; the library knows the order.
+        // Clauses 3 and 6: a repeated call gets the same answer, and all times come from the caller. `refusal` makes
+        // the checks in the right order.
         if let Some(outcome) = redemption.refusal(Some((&token, &grant))) {
             return Ok(outcome);
         }
@@ -227,7 +229,7 @@ impl Storage for Documents {
             transaction.insert(successor)?;
         }
         if redemption.consume {
-            // At most one seed a family: once a successor is used, its predecessor's must not be there any more.
+            // Each grant has at most one seed: when a successor is used, the seed of its predecessor is erased.
             if let Some(parent) = token.parent.map(|parent| transaction.get(&token_key(&parent))).transpose()?.flatten()
             {
                 transaction.erase_seed(parent)?;
@@ -235,7 +237,7 @@ impl Storage for Documents {
             token.spent = Some(redemption.spent());
             transaction.put(&token)?;
         }
-        // Neither ever goes back, however far apart the clocks of two nodes are.
+        // The clocks of two nodes can differ, but these times must never go back.
         grant.last_used_at = grant.last_used_at.max(redemption.at);
         grant.expires_at = grant.expires_at.max(redemption.grant_expires_at);
         transaction.put(&grant)?;
@@ -256,12 +258,13 @@ impl Storage for Documents {
         Ok(())
     }
 
-    /// Clause 7. One document a grant, however many tokens it has: `find` and `redeem` always look at the grant too.
+    /// Clause 7. Changes only the documents of the grants, because `find` and `redeem` always read the grant of a
+    /// token.
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
         let mut transaction = self.begin()?;
         let mut grants = transaction.all::<Grant>()?;
         let (mut count, mut reached) = (0, BTreeSet::new());
-        // Then their children, until a round reaches none. In one transaction none is missed.
+        // Each round selects the children of the grants before. One transaction misses none.
         loop {
             let is_meant = |grant: &Grant| {
                 which.selects(grant) || grant.parent_grant.is_some_and(|parent| reached.contains(&parent))
@@ -297,13 +300,13 @@ impl Storage for Documents {
         Ok(grants.into_iter().take(page.limit).map(Arc::new).collect())
     }
 
-    /// Clause 5: a spent token goes with its grant and not before, and the grant after its last token, so that a limit
-    /// that cuts in between leaves tokens of a dead grant and not tokens of none. One grant after the other, so that this
-    /// happens to one at most. It is closed for good: by the clock of another node it may not have ended yet.
+    /// Clause 5: a spent token is removed with its grant, and a grant after all of its tokens. If the limit is reached
+    /// in between, tokens of a revoked grant are left. It is revoked because by the clock of another node it may not
+    /// have ended.
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         let mut transaction = self.begin()?;
         let all = transaction.all::<StoredToken>()?;
-        // Clause 5: a one-time key that is still good keeps its grant.
+        // Clause 5: an unexpired one-time key keeps its grant.
         let is_good = |token: &&StoredToken| token.kind == TokenKind::OneTimeKey && token.expires_at > before;
         let kept: BTreeSet<_> = all.iter().filter(is_good).map(|token| token.grant_id).collect();
         let is_over = |grant: &Grant| grant.ends_at() <= before && !kept.contains(&grant.id);
@@ -323,7 +326,7 @@ impl Storage for Documents {
                 transaction.remove(&grant);
                 touched += tokens.len() + 1;
             } else if room > 0 {
-                // The limit cuts here. What is left of the family stays dead; to say so is one of the writes.
+                // The limit is reached within this grant, so it is revoked. This counts as one of the writes.
                 if grant.revoked_at.is_none() {
                     grant.revoked_at = Some(grant.expires_at);
                     transaction.put(&grant)?;
@@ -353,7 +356,7 @@ impl Storage for Documents {
         Ok(touched)
     }
 
-    /// Clause 11. One document with one key.
+    /// Clause 11. The owner is one document.
     async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError> {
         self.issuer(issuer, |owner| owner.is_none())
     }
@@ -363,7 +366,7 @@ impl Storage for Documents {
     }
 }
 
-/// A client gets its tokens, loses an answer, asks again, and is robbed of its code.
+/// Shows how the documents change: a client gets tokens, repeats a refresh request, and an attacker replays its code.
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     const CALLBACK: &str = "https://app.example/cb";
@@ -400,7 +403,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let again = oauth.token_request(&refresh()).await?;
     let same = again.access_token.expose() == second.access_token.expose();
     println!(
-        "asked again at once, the answer is the same: {same}; {} documents (how often that was, and a counter)",
+        "the refresh is repeated, with the same response: {same}; {} documents (a count of repeats, and a counter)",
         storage.count()?
     );
 
@@ -408,7 +411,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("the code is replayed: {}", replay.err().map_or("accepted", |error| error.code().as_str()));
     let rest = oauth.bearer_request(&BearerRequest::of(&second.access_token)).await;
     println!(
-        "and the newest access token with it: {}",
+        "the newest access token is then rejected: {}",
         rest.err().and_then(|error| error.code()).map_or("accepted", |code| code.as_str())
     );
     let grants = oauth.list_grants(&GrantSelector::Subject(alice), &GrantPage::first(10)).await?;

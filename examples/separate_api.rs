@@ -1,10 +1,15 @@
-//! An API in another process than its authorization server. It asks the server about each access token by introspection.
+//! An API that runs in another process than its authorization server. It checks access tokens by introspection.
 //!
-//! `API_SECRET=... cargo run --example separate_api --features axum -- 127.0.0.1:8081 http://localhost:8080 api`, with the issuer of the
-//! server, and with the identifier and the secret of a client that is registered there as a resource server. A fourth argument sets how
-//! many seconds an answer is kept.
+//! ```text
+//! API_SECRET=... cargo run --example separate_api --features axum -- 127.0.0.1:8081 http://localhost:8080 api
+//! ```
 //!
-//! The HTTP client here speaks no TLS, so the server has to be on the same machine. For another one, put a connector with TLS into it.
+//! The arguments are the address to listen on, the issuer, the identifier of a client that is registered as a resource
+//! server, and optionally how many seconds a response is cached (default: 30). `API_SECRET` is the secret of the
+//! client.
+//!
+//! The HTTP client here has no TLS, so the server must run on the same machine. For other servers, use a connector with
+//! TLS.
 
 use std::time::Duration;
 
@@ -40,7 +45,7 @@ async fn me(access: Access) -> Result<String, BearerError> {
     Ok(format!("You are {}.", access.user()?))
 }
 
-/// It follows no redirect.
+/// An HTTP client that follows no redirects.
 struct Http(Client<HttpConnector, Full<Bytes>>);
 
 #[async_trait::async_trait]

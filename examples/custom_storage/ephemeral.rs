@@ -1,5 +1,5 @@
-//! The entries that live for minutes, as documents beside the others. The numbers in the comments are the clauses of the contract
-//! in `grantor::storage::ephemeral`.
+//! Short-lived entries, as documents beside the others. The numbers in the comments are the clauses of the contract in
+//! `grantor::storage::ephemeral`.
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -16,7 +16,7 @@ use super::{Document, Documents, Transaction};
 struct Entry {
     namespace: String,
     digest: [u8; 32],
-    /// Clause 7: any bytes, which JSON has no text for.
+    /// Clause 7: any bytes, in base64 because JSON has only text.
     value: String,
     version: u64,
     #[serde(with = "rfc3339")]
@@ -34,7 +34,7 @@ fn entry_key(digest: &[u8; 32]) -> String {
     format!("{}{}", Entry::FOLDER, URL_SAFE_NO_PAD.encode(digest))
 }
 
-/// Clause 4: one counter for all entries, written in the step that uses it. It is never removed.
+/// Clause 4: one counter for all entries, written in the same transaction. It is never removed.
 #[derive(Default, Serialize, Deserialize)]
 struct LastVersion(u64);
 
@@ -58,7 +58,7 @@ impl Entry {
 }
 
 impl Transaction<'_> {
-    /// Clause 3: what has expired is absent, although it is still there.
+    /// Clause 3: an expired entry counts as absent, although it is still stored.
     fn live(&self, key: &EphemeralKey, now: OffsetDateTime) -> Result<Option<Entry>, StorageError> {
         let entry = self.get::<Entry>(&entry_key(key.as_bytes()))?;
         Ok(entry.filter(|entry| now < entry.expires_at))

@@ -1,4 +1,4 @@
-//! The protected API: a user's profile.
+//! A protected API for the profiles of users.
 
 use axum::Json;
 use axum::extract::{FromRequest, State};
@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::attempts::Changer;
 use crate::page;
 
-/// What `GET /api/me` answers.
+/// The response of `GET /api/me`.
 #[derive(Serialize)]
 struct Profile<'a> {
     sub: &'a str,
@@ -23,14 +23,14 @@ struct Profile<'a> {
     display_name: Option<String>,
 }
 
-/// What `PUT /api/me` takes.
+/// The request of `PUT /api/me`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Change {
     display_name: String,
 }
 
-/// A body that the library's extractor has read, which has a limit and a deadline.
+/// A body that was read by the library's extractor, which has a size limit and a deadline.
 pub(crate) struct Body(grantor::Request);
 
 impl Body {
@@ -76,11 +76,11 @@ pub(crate) async fn change(State(app): State<App>, access: Access, body: Body) -
                 Err(_) => Ok(unavailable()),
             }
         }
-        _ => Ok(bad_request("the body is a JSON object with a display_name of 1 to 100 characters")),
+        _ => Ok(bad_request("the body must be a JSON object with a display_name of 1 to 100 characters")),
     }
 }
 
-/// Only users have a profile: the token of a machine is refused here, whatever its scope.
+/// Returns the profile of the user. A token that acts for no user is rejected.
 fn profile(access: &Access, display_name: Option<String>) -> Result<Response, BearerError> {
     let user = access.user()?;
     let profile = Profile {
@@ -92,7 +92,7 @@ fn profile(access: &Access, display_name: Option<String>) -> Result<Response, Be
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(profile)).into_response())
 }
 
-/// Reads a JSON object. A list is refused, which serde would take for the values of the members.
+/// Reads a JSON object. Rejects an array, which serde would read as the values of the members.
 pub(crate) fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice::<Map<String, Value>>(body)?;
     serde_json::from_slice(body)
@@ -103,12 +103,13 @@ pub(crate) fn bad_request(description: &str) -> Response {
 }
 
 pub(crate) fn too_fast() -> Response {
-    refusal(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", "too many changes in a short time; try again")
+    let description = "too many changes in a short time: try again later";
+    refusal(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", description)
 }
 
-/// The token was good; what it gives access to can't be had at the moment.
 fn unavailable() -> Response {
-    refusal(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "the profile can't be reached; try again")
+    let description = "the profile is unavailable: try again later";
+    refusal(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description)
 }
 
 pub(crate) fn refusal(status: StatusCode, error: &str, description: &str) -> Response {

@@ -1,4 +1,4 @@
-//! What all handlers share.
+//! The state that all handlers share.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -26,7 +26,7 @@ use crate::signing;
 use crate::storage::{self, Opened};
 use crate::users::Users;
 
-/// The state of the router. It is cloned for every request, which therefore counts one reference and not one of each part.
+/// The state of the router. Each request clones it, so all parts are behind one `Arc`.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Parts>);
 
@@ -36,23 +36,23 @@ pub(crate) struct Parts {
     /// Users, and which applications they have registered.
     pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) users: Arc<Users>,
-    /// The limit on guessing at one user name. The server has it as its authenticator, and the login page asks it, too.
+    /// Limits guessing at one user name. It is the authenticator of the server, and the login page uses it, too.
     pub(crate) limiter: Arc<Limiter<Arc<Users>>>,
     pub(crate) attempts: Arc<Attempts>,
     pub(crate) sessions: Sessions,
-    /// Whether browsers are to send cookies over TLS only.
+    /// Whether cookies have the attribute `Secure`.
     pub(crate) secure: bool,
-    /// Whose word on the address of a client is taken.
+    /// The proxies whose `X-Forwarded-For` and `Forwarded` are trusted.
     pub(crate) trusted_proxies: Vec<TrustedProxy>,
     /// The scopes and their descriptions, in the order in which they are shown.
     pub(crate) scopes: Vec<(String, String)>,
-    /// What a client gets that asks for no scope.
+    /// The scope of clients that ask for none.
     pub(crate) default_scope: String,
-    /// What the API requires to read and to change a profile.
+    /// The scopes that the API requires to read and to change a profile.
     pub(crate) api_scopes: ApiScopes,
     pub(crate) demo: DemoClient,
     pub(crate) legacy: bool,
-    /// Where things are kept; `None` if they are gone when the server ends.
+    /// The place of the storage, for users to read. `None` if it is in memory.
     pub(crate) place: Option<String>,
 }
 
@@ -71,7 +71,8 @@ pub(crate) struct ApiScopes {
 }
 
 impl App {
-    /// Puts everything together and registers users and clients. Says which of them are from an earlier start.
+    /// Builds the server and stores the configured users and clients. Also returns those that an earlier start has
+    /// stored.
     pub(crate) async fn start(
         flags: &Flags,
         config: &Config,
@@ -79,7 +80,7 @@ impl App {
     ) -> Result<(Self, FromBefore), StartError> {
         let issuer = flags.issuer.clone().unwrap_or_else(|| default_issuer(address));
         if Url::parse(&issuer).is_ok_and(|issuer| issuer.path() != "/") {
-            return Err(format!("the issuer {issuer:?} has a path, but the pages of this server have none").into());
+            return Err(format!("the issuer {issuer:?} has a path, which this server does not support").into());
         }
         let opened = storage::open(flags.storage.as_deref()).await?;
         let secret = secret::load(flags.secret_file.as_deref(), opened.place.is_some())?;
@@ -129,7 +130,8 @@ impl App {
         Ok((Self(Arc::new(parts)), from_before))
     }
 
-    /// What a scope means, token by token. A grant can hold scopes that the server no longer offers: those are named by their tokens.
+    /// Returns the descriptions of the scopes of a grant. Scopes that the server no longer offers come last, without
+    /// descriptions.
     pub(crate) fn describe<'a>(&'a self, scope: &'a Scope) -> Vec<&'a str> {
         let described = self.scopes.iter().filter(|(token, _)| scope.contains(token));
         let described = described.map(|(_, description)| description.as_str());
@@ -138,9 +140,9 @@ impl App {
     }
 }
 
-/// The issuer of a server that listens on the loopback interface is named `localhost`, while redirect URIs on this device have the address
-/// 127.0.0.1. A browser sends cookies to every port of a host: with the same host, each program that waits for a redirect would get the
-/// session cookie.
+/// Returns an issuer with the host `localhost` for a server on the loopback interface. Redirect URIs of local programs
+/// have the host 127.0.0.1. Browsers send the cookies of a host to all of its ports, so with the same host those
+/// programs would get the session cookie.
 fn default_issuer(address: SocketAddr) -> String {
     if address.ip().is_loopback() {
         format!("http://localhost:{}", address.port())
@@ -149,14 +151,14 @@ fn default_issuer(address: SocketAddr) -> String {
     }
 }
 
-/// What is wrong, in words for whoever gave the flags.
+/// Adds the flags that help to the errors of the library.
 fn explain(error: BuildError, flags: &Flags) -> StartError {
     match error {
         BuildError::Issuer(_) if flags.issuer.is_none() => {
-            format!("{error}; use --issuer to say by which address browsers reach this server").into()
+            format!("{error}; set --issuer to the address by which browsers reach this server").into()
         }
         BuildError::Storage(IssuerError::Claimed { owner }) => format!(
-            "the storage belongs to the issuer {owner}: start with --issuer {owner}, or move it with --moved-from {owner}"
+            "the storage belongs to the issuer {owner}: use --issuer {owner}, or move it with --moved-from {owner}"
         )
         .into(),
         _ => error.into(),

@@ -84,8 +84,8 @@ pub(crate) async fn register(
         Ok(client) => client,
         Err(problem) => return Ok(form_page(&session, 422, &entered, Some(&problem))),
     };
-    // The owner comes first, so that concurrent requests can't exceed the limit. If the second step fails, one place stays taken. In
-    // the other order, a client without an owner would be left.
+    // The owner comes first, so that concurrent requests can't exceed the limit. If the second step fails, one place
+    // stays taken. In the other order, a client without an owner would be left.
     match app.accounts.add_application(user, &id, MOST).await {
         Ok(true) => {}
         Ok(false) => return Ok(form_page(&session, 422, &entered, Some(&too_many()))),
@@ -213,8 +213,8 @@ pub(crate) fn text_field([label, name, hint, dir]: [&str; 4], value: &str, probl
     html! {
         div.field {
             label for=(name) { (label) }
-            input id=(name) name=(name) value=(value.trim()) maxlength="2000" spellcheck="false" autocomplete="off" dir=(dir)
-                aria-describedby=(described_by(name, problem)) aria-invalid=[problem.map(|_| "true")]
+            input id=(name) name=(name) value=(value.trim()) maxlength="2000" spellcheck="false" autocomplete="off"
+                dir=(dir) aria-describedby=(described_by(name, problem)) aria-invalid=[problem.map(|_| "true")]
                 autofocus[problem.is_some()];
             (below_field(name, hint, problem))
         }
@@ -278,7 +278,7 @@ pub(crate) fn secret_page(
             h1 { bdi { (name) } " " (news) }
             div.card {
                 @if secret.is_some() {
-                    p.caution { strong { "Copy the secret now." } " It is shown only once and can\u{2019}t be recovered." }
+                    p.caution { strong { "Copy the secret now." } " It is shown only once." }
                 }
                 dl.wide {
                     dt { "Client ID" } dd { code.copy #client_id { (id.as_str()) } }

@@ -1,4 +1,4 @@
-//! Limits on attempts to log in, over all user names, on changes of registrations, and on tokens. The library's `Limiter` counts by user
+//! Limits on login attempts of one peer, on changes, and on tokens. The library's `Limiter` limits attempts at one user
 //! name.
 
 use std::hash::{BuildHasher, RandomState};
@@ -14,31 +14,31 @@ use time::Duration;
 
 use crate::peer::network_of;
 
-/// Counts attempts, right or wrong, by peer: one a second for all names together, of which 200 may come at once.
+/// Allows each peer one login attempt a second, with bursts of 200. Successful attempts count, too.
 ///
-/// Each peer is counted by itself, so guesses from elsewhere do not keep a user out. All users of one network are one peer, which is
-/// why so many attempts may come at once.
+/// Peers are counted separately, so an attacker locks out no other peer. A whole network can be one peer, so the burst
+/// is large.
 pub(crate) struct Attempts {
     by_peer: DefaultKeyedRateLimiter<u64>,
     changes: DefaultKeyedRateLimiter<u64>,
     hasher: RandomState,
 }
 
-/// A party that changes registrations or profiles, decides about applications, or gets tokens. Each kind is counted by itself: an
-/// application that changes the profile of a user all the time must not keep that user from removing an application.
+/// The user or the application that changes something or gets tokens. Each kind is counted separately: an application
+/// that keeps changing the profile of a user must not keep that user from removing applications.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(crate) enum Changer<'a> {
-    /// A user, on the pages for applications.
+    /// A user who registers or changes applications.
     Owner(&'a Subject),
-    /// A user who decides what an application may do, or has done so before. Each approval opens a grant, which takes room for weeks,
-    /// and each denial leaves a note that its form was used.
+    /// A user who allows or denies applications, also without being asked. Each approval stores a grant for weeks, and
+    /// each denial a record that its form was used.
     Decider(&'a Subject),
-    /// Any application that acts for a user.
+    /// The applications that act for a user.
     ApplicationOf(&'a Subject),
-    /// An application, with its own account.
+    /// An application that changes its own registration.
     Application(&'a ClientId),
-    /// A client that anybody may run, and the user for whom it gets tokens, if there is one. Each token takes room, a spent refresh token
-    /// for as long as its grant lives.
+    /// A client that any user may run, with the user for whom it gets tokens, if there is one. Each token is stored, and
+    /// a spent refresh token for as long as its grant lives.
     Client(&'a ClientId, Option<&'a Subject>),
 }
 
@@ -46,7 +46,7 @@ impl Attempts {
     const FOR_A_PEER: NonZeroU32 = NonZeroU32::new(1).unwrap();
     const AT_ONCE: NonZeroU32 = NonZeroU32::new(200).unwrap();
     const CHANGES: NonZeroU32 = NonZeroU32::new(60).unwrap();
-    /// As many counts of each kind are kept at most. A peer shares its own with others by chance only: the hash is keyed.
+    /// The most counters of each limit. Two peers share a counter by chance only, because the hash is keyed.
     const MOST: u64 = 1 << 18;
 
     pub(crate) fn new() -> Self {
@@ -57,26 +57,26 @@ impl Attempts {
         }
     }
 
-    /// Counts an attempt at whatever name before it is made, so that many at once count, too. Returns whether it may be made.
+    /// Counts a login attempt before it is made, so that concurrent attempts count, too. Returns whether it is allowed.
     pub(crate) fn begin(&self, peer: IpAddr) -> bool {
         self.by_peer.check_key(&(self.hasher.hash_one(network_of(peer)) % Self::MOST)).is_ok()
     }
 
-    /// Counts a change, before the storage is asked. Each waits for a row and holds a connection meanwhile, so nobody may have many of
-    /// them at once. Returns whether it may be made.
+    /// Counts a change before it reaches the storage, where it can hold a database connection while it waits for a row.
+    /// Returns whether it is allowed.
     pub(crate) fn begin_change(&self, by: Changer<'_>) -> bool {
         self.changes.check_key(&(self.hasher.hash_one(by) % Self::MOST)).is_ok()
     }
 
-    /// Whether a client may get tokens. One that an administrator registered and that has a secret is trusted with its rate. Any other may
-    /// be run by one of its users, who could open a grant each second and refresh each one a thousand times at once.
+    /// Returns whether a client may get tokens now. A confidential client of an administrator is not limited. A user may
+    /// run any other client, and could open a grant each second and refresh each grant a thousand times at once.
     fn may_get_tokens(&self, issuance: &Issuance<'_>) -> bool {
         let client = issuance.client;
         let is_trusted = client.is_confidential() && client.registered_by() == RegisteredBy::Administrator;
         is_trusted || self.begin_change(Changer::Client(client.id(), issuance.subject()))
     }
 
-    /// Forgets counts that limit nothing any more.
+    /// Removes counters that are back at their start.
     pub(crate) fn purge(&self) {
         self.by_peer.retain_recent();
         self.changes.retain_recent();
@@ -112,7 +112,7 @@ mod tests {
         while attempts.begin(peer("192.0.2.1")) {
             allowed += 1;
         }
-        // More may become allowed while the test runs.
+        // More attempts become allowed while the test runs.
         assert!((200..300).contains(&allowed), "{allowed}");
         attempts.purge();
         assert!(!attempts.begin(peer("::ffff:192.0.2.1")), "a count that still limits was purged");

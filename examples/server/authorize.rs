@@ -19,7 +19,8 @@ use crate::{login, page};
 /// `GET` and `POST /authorize`
 pub(crate) async fn authorize(State(app): State<App>, Received { session, request }: Received) -> Response {
     match app.oauth.interaction(&request, session.login()).await {
-        // The client prefers a stronger login (`acr_values`). A password is all that this server has, so it goes on without.
+        // The client prefers a stronger login (`acr_values`). A password is all that this server has, so it goes on
+        // without.
         Interaction::Login(login) if login.reason() == LoginReason::StepUp => {
             Redirect::to(&login.return_target()).into_response()
         }
@@ -40,8 +41,8 @@ pub(crate) async fn authorize(State(app): State<App>, Received { session, reques
 
 /// `POST /consent`
 ///
-/// The form token binds the form to this session and to everything that the page showed, so the form needs no CSRF token.
-/// `run_to_completion` carries the decision out even if the browser disconnects.
+/// The form token binds the form to this session and to everything that the page showed, so the form needs no CSRF
+/// token. `run_to_completion` carries the decision out even if the browser disconnects.
 pub(crate) async fn decide(State(app): State<App>, Received { session, request }: Received) -> Response {
     // A visitor has an empty secret, which the library rejects. Its error page has a link back to the request.
     match (app.oauth.resume_form(&request, session.secret()).await, session.login()) {
@@ -118,7 +119,8 @@ fn consent_page(session: &Session, asked: &Consent, selects_none: bool) -> Respo
         (caution(client))
         form method="post" action="/consent" {
             input type="hidden" name="form_token" value=(asked.form_token(session.secret()));
-            // Enter in a checkbox presses the first button of a form. This one does nothing, because it is outside of a dialog.
+            // Enter in a checkbox presses the first button of a form. This one does nothing, because it is outside of a
+            // dialog.
             button.unseen formmethod="dialog" tabindex="-1" aria-hidden="true" {}
             // A long list of permissions would push the facts about the client out of sight.
             @if is_long { (facts) }
@@ -176,8 +178,8 @@ fn permissions(request: &PendingAuthorization, selects_none: bool) -> Markup {
     }
 }
 
-/// Groups scopes by the part of their names before the first colon or dot. The last group has the scopes that share theirs with no
-/// other.
+/// Groups scopes by the part of their names before the first colon or dot. The last group has the scopes that share
+/// theirs with no other.
 fn groups<'a>(scopes: &[DescribedScope<'a>]) -> Vec<(&'a str, Vec<DescribedScope<'a>>)> {
     let mut groups: Vec<(&str, Vec<DescribedScope<'_>>)> = Vec::new();
     for scope in scopes {
@@ -199,8 +201,8 @@ fn caution(client: &Client) -> Markup {
     html! {
         @if client.registered_by() != RegisteredBy::Administrator {
             p.caution {
-                strong { "This application was not checked." } " A user of this server registered it and chose its name. "
-                "Allow it only if you know who made it."
+                strong { "This application was not checked." } " A user of this server registered it and chose its "
+                "name. Allow it only if you know who made it."
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Clients as RFC 7591 §2 writes them, and the built-in ones.
+//! Clients in the JSON format of RFC 7591 §2, and the built-in ones.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,21 +12,22 @@ use serde_json::{Map, Value, json};
 use crate::registration;
 use crate::session::random_text;
 
-/// A client in the words of RFC 7591. Unknown members are refused, because a misspelt one would otherwise have no effect.
+/// A client in the JSON format of RFC 7591. Unknown members are errors, so that a misspelt member does not go
+/// unnoticed.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct ClientMetadata {
     pub(crate) client_id: String,
     pub(crate) client_secret: Option<String>,
-    /// Default: `code`, if the client may use the authorization code grant at all.
+    /// Defaults to `code` if the client may use the authorization code grant.
     response_types: Option<Vec<String>>,
     #[serde(default)]
     application_type: ApplicationType,
-    /// All other members: those of the library's table, [`ClientParts::MEMBERS`]. The administrator may set each of them.
+    /// All other members, which are listed in [`ClientParts::MEMBERS`]. The administrator may set each of them.
     #[serde(flatten, deserialize_with = "without_repeats")]
     members: Map<String, Value>,
 }
 
-/// Reads members, and refuses one that is there twice, because either value could be the one that was meant.
+/// Reads members and rejects repeated ones, because either value could be meant.
 fn without_repeats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
     struct Members;
     impl<'de> Visitor<'de> for Members {
@@ -50,7 +51,7 @@ fn without_repeats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<Str
     deserializer.deserialize_map(Members)
 }
 
-/// Whether a client runs on a user's device; the member comes from `OpenID` Connect Dynamic Client Registration §2.
+/// Whether a client runs on a user's device (`OpenID` Connect Dynamic Client Registration §2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ApplicationType {
@@ -59,36 +60,37 @@ enum ApplicationType {
     Native,
 }
 
-/// What the flags say about all clients.
+/// Settings for all clients, from the flags.
 pub(crate) struct Rules<'a> {
-    /// Whether clients may keep every legacy habit.
+    /// Whether clients may use the insecure legacy features.
     pub(crate) legacy: bool,
-    /// Whether native clients may redirect to schemes without a dot. Which ones is for the policy to say.
+    /// Whether native clients may redirect to schemes without a dot. The policy lists the schemes.
     pub(crate) undotted_schemes: bool,
-    /// What a client gets on its own authority for which no scope is listed.
+    /// The scope of the client credentials grant for clients without a scope.
     pub(crate) default_scope: &'a str,
 }
 
 impl ClientMetadata {
-    /// The client this describes.
+    /// Returns the client that this describes.
     pub(crate) fn to_client(&self, rules: &Rules<'_>) -> Result<Client, String> {
         self.convert(rules).map_err(|problem| format!("the client {:?}: {problem}", self.client_id))
     }
 
-    /// The name to show to users.
+    /// Returns the name that users see.
     pub(crate) fn client_name(&self) -> Option<&str> {
         self.members.get("client_name")?.as_str()
     }
 
     fn convert(&self, rules: &Rules<'_>) -> Result<Client, String> {
-        let id = ClientId::new(&self.client_id).map_err(|_| "client_id has 1 to 255 printable ASCII characters")?;
+        let id =
+            ClientId::new(&self.client_id).map_err(|_| "client_id must have 1 to 255 printable ASCII characters")?;
         let mut parts = ClientParts::new(id, self.client_type()?);
         let mut members = self.members.clone();
-        // The file is the administrator's. The library trusts no registration that does not say so.
+        // The administrator wrote the file. By default, the library treats clients as registered by themselves.
         members.entry("registered_by").or_insert_with(|| "administrator".into());
         parts.set_members(&mut members, SetBy::Host).map_err(|error| error.to_string())?;
         if let Some(name) = members.keys().next() {
-            return Err(format!("the member {name:?} is not known"));
+            return Err(format!("the member {name:?} is unknown: check its spelling"));
         }
         if !self.members.contains_key("grant_types") && !parts.resource_server {
             parts.grant_types.extend(GrantType::new(GrantType::AUTHORIZATION_CODE));
@@ -108,13 +110,13 @@ impl ClientMetadata {
         Client::from_parts(parts).map_err(|error| error.to_string())
     }
 
-    /// A client with a secret is confidential.
+    /// Returns the type of the client. A client with a secret is confidential.
     fn client_type(&self) -> Result<ClientType, &'static str> {
         let native = self.application_type == ApplicationType::Native;
         match &self.client_secret {
-            Some(_) if native => Err("a native application can't keep a secret: leave client_secret out"),
+            Some(_) if native => Err("a native application can't keep a secret: remove client_secret"),
             Some(secret) if secret.is_empty() || !secret.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) => {
-                Err("client_secret has at least one character, and printable ASCII only")
+                Err("client_secret must have at least one character, and only printable ASCII characters")
             }
             Some(_) => Ok(ClientType::Confidential),
             None if native => Ok(ClientType::Native),
@@ -122,7 +124,7 @@ impl ClientMetadata {
         }
     }
 
-    /// RFC 7591 §2.1: each response type belongs to a grant type, and neither goes without the other.
+    /// Checks that each response type comes with its grant type, and the other way round (RFC 7591 §2.1).
     fn check_response_types(&self, grant_types: &BTreeSet<GrantType>) -> Result<(), String> {
         let uses = |grant_type| grant_types.contains(grant_type);
         let given: Vec<&str> = match &self.response_types {
@@ -131,12 +133,12 @@ impl ClientMetadata {
             None => Vec::new(),
         };
         if let Some(unknown) = given.iter().find(|name| !matches!(**name, "code" | "token")) {
-            return Err(format!("the response type {unknown:?} is not offered"));
+            return Err(format!("the response type {unknown:?} is not offered: use code or token"));
         }
         for (response_type, grant_type) in [("code", "authorization_code"), ("token", "implicit")] {
             if given.contains(&response_type) != uses(grant_type) {
                 return Err(format!(
-                    "response type {response_type:?} and grant type {grant_type:?} go together (RFC 7591 section 2.1)"
+                    "response type {response_type:?} and grant type {grant_type:?} must go together (RFC 7591 section 2.1)"
                 ));
             }
         }
@@ -144,21 +146,20 @@ impl ClientMetadata {
     }
 }
 
-/// Adds the scope with which an application reads and changes its own registration. Every client that may use the client
-/// credentials grant may ask for it.
+/// Adds the scope with which an application changes its own registration.
 fn with_own_account(scope: &str) -> Result<Scope, String> {
     Scope::parse(&format!("{scope} {}", registration::SCOPE)).map_err(|error| format!("the scope {scope:?}: {error}"))
 }
 
-/// The client's half of every dangerous switch.
+/// Turns the insecure legacy features on for a client. The policy has to allow them, too.
 pub(crate) const fn keep_legacy_habits(parts: &mut ClientParts) {
     parts.legacy.plain_pkce = true;
     parts.legacy.token_parameters_in_query = true;
-    // A public client's code without PKCE would be good for whoever sees it; the library refuses that to everybody.
+    // Public clients always need PKCE: otherwise anyone who sees a code could redeem it.
     parts.legacy.pkce_optional = matches!(parts.client_type, ClientType::Confidential);
 }
 
-/// One client of each kind, with new secrets.
+/// Returns one client of each kind, with new secrets.
 pub(crate) fn built_in(scopes: &[&str], default_scope: &str, legacy: bool) -> Vec<ClientMetadata> {
     let (scope, redirect_uri) = (scopes.join(" "), "http://127.0.0.1/callback");
     let mut clients = json!([
@@ -241,7 +242,7 @@ mod tests {
             (r#""client_secret":"""#, "client_secret"),
             (r#""client_secret":"x","token_endpoint_auth_method":"none""#, "confidential client"),
             (r#""client_secret":"x","application_type":"native""#, "native"),
-            (r#""clientname":"x""#, "\"clientname\" is not known"),
+            (r#""clientname":"x""#, "\"clientname\" is unknown"),
             (r#""scope":1"#, "scope: "),
             (r#""client_name":"A","client_name":"B""#, "duplicate field `client_name`"),
             (r#""client_secret":"x","client_secret":"y""#, "duplicate field `client_secret`"),

@@ -1,4 +1,4 @@
-//! What the server offers to whom: read from files, or built in.
+//! Users, scopes and clients: from files, or built in.
 
 use std::fmt;
 use std::fs;
@@ -22,7 +22,7 @@ pub(crate) struct Config {
     pub(crate) users: Vec<(String, String)>,
     /// Scope tokens and descriptions, in the order in which they are shown. Users can consent to them.
     pub(crate) scopes: Vec<(String, String)>,
-    /// What a client gets that asks for no scope.
+    /// The scope of clients that ask for none.
     pub(crate) default_scope: String,
     pub(crate) clients: Vec<ClientMetadata>,
 }
@@ -37,10 +37,11 @@ impl Config {
             Some(file) => read::<Entries>(file)?.0,
             None => built_in_scopes(),
         };
-        // It is always declared, and not for users.
+        // The server always declares this scope. Users can't consent to it.
         scopes.retain(|(token, _)| token != registration::SCOPE);
         let all: Vec<&str> = scopes.iter().map(|(token, _)| token.as_str()).collect();
-        let default_scope = default_scope(&all).ok_or("the server offers no scope")?.to_owned();
+        let default_scope =
+            default_scope(&all).ok_or("the server has no scopes: add one to the file of --scopes")?.to_owned();
         let clients = match &flags.clients {
             Some(file) => read(file)?,
             None => clients::built_in(&all, &default_scope, flags.legacy),
@@ -48,20 +49,21 @@ impl Config {
         Ok(Self { users, scopes, default_scope, clients })
     }
 
-    /// All scopes, as one list.
+    /// Returns all scopes, separated by spaces.
     pub(crate) fn all_scopes(&self) -> String {
         let all: Vec<&str> = self.scopes.iter().map(|(token, _)| token.as_str()).collect();
         all.join(" ")
     }
 
-    /// The API needs `user:read` and `user:write`; a server that does not offer them has it need the default scope.
+    /// Returns the scopes that the API requires: `user:read` and `user:write`, or the default scope if they are
+    /// missing.
     pub(crate) fn api_scopes(&self) -> ApiScopes {
         let offered = |token: &str| self.scopes.iter().any(|(own, _)| own == token);
         let or_default = |token: &str| if offered(token) { token.to_owned() } else { self.default_scope.clone() };
         ApiScopes { read: or_default("user:read"), change: or_default("user:write") }
     }
 
-    /// The API, so that a client that knows only its address finds this server.
+    /// Describes the API (RFC 9728), so that a client that knows only the API finds this server.
     pub(crate) fn api(&self, issuer: &str) -> ProtectedResource {
         let ApiScopes { read, change } = self.api_scopes();
         let identifier = format!("{}/api", issuer.trim_end_matches('/'));
@@ -78,7 +80,7 @@ fn built_in_scopes() -> Vec<(String, String)> {
     scopes.map(|(token, description)| (token.to_owned(), description.to_owned())).into()
 }
 
-/// `user:read`, or the first scope that is not about something else than what may be done.
+/// Returns `user:read`, or else the first scope except `offline_access`, which alone permits nothing.
 fn default_scope<'a>(all: &[&'a str]) -> Option<&'a str> {
     let named = |name: &str| all.iter().find(|token| **token == name);
     named("user:read").or_else(|| all.iter().find(|token| **token != "offline_access")).or(all.first()).copied()
@@ -91,7 +93,7 @@ fn read<T: DeserializeOwned>(file: &Path) -> Result<T, StartError> {
     Ok(serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?)
 }
 
-/// A JSON object of texts, in the order of the file. Repeated names stay visible.
+/// The members of a JSON object of strings, in the order of the file. Repeated names are kept.
 struct Entries(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Entries {
@@ -101,7 +103,7 @@ impl<'de> Deserialize<'de> for Entries {
             type Value = Entries;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object whose values are texts")
+                f.write_str("an object whose values are strings")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {

@@ -11,122 +11,125 @@ use time::Duration;
 
 use crate::peer::TrustedProxy;
 
-/// A complete OAuth 2.0 provider to try, and to copy from.
+/// A small but complete OAuth 2.0 provider, to try out and to copy from.
 #[derive(Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[command(name = "server", max_term_width = 100)]
 pub(crate) struct Flags {
-    /// Where to listen; port 0 takes any free port.
+    /// The address to listen on. Port 0 takes any free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
     pub(crate) listen: SocketAddr,
 
-    /// How many connections are served at once. Half of them may come from one address, unless it is that of a trusted
-    /// proxy.
+    /// The most connections at once. One address may have half of them, and a trusted proxy all.
     #[arg(long, value_name = "NUMBER", default_value = "512")]
     pub(crate) max_connections: NonZeroU16,
 
-    /// The issuer identifier, if the server is reached by another address than the one it listens on: a URL without a
-    /// path. An http issuer is accepted for loopback addresses only. [default: `http://localhost` and the port; redirect URIs on
-    /// this device should have the address 127.0.0.1, because cookies of a host go to all of its ports]
+    /// The issuer identifier: the address by which browsers reach the server, a URL without a path. Outside of this
+    /// device, it must be https. Redirect URIs on this device should have the host 127.0.0.1, because browsers send the
+    /// cookies of localhost to all of its ports. [default: http://localhost with the port]
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: Option<String>,
 
-    /// A proxy, or a network of proxies, in front of the server (repeatable). The address of a client is then the right-most one in
-    /// X-Forwarded-For or Forwarded that is not such a proxy's. Without it that is the address of the connection.
+    /// The address of a proxy in front of the server, or a network of proxies (repeatable). The address of a client is
+    /// then the right-most one in X-Forwarded-For or Forwarded that belongs to no such proxy. Without proxies, it is
+    /// that of the connection.
     #[arg(long, value_name = "CIDR")]
     pub(crate) trusted_proxy: Vec<TrustedProxy>,
 
-    /// A scheme without a dot to which native applications may redirect, such as `cursor` for `cursor://callback`, or one with a dot to
-    /// which they redirect with two slashes (repeatable). Any app on a device can claim such a name, so give those of apps that you know.
+    /// A custom scheme that native applications may use in redirect URIs although it has no dot, such as `cursor` for
+    /// `cursor://callback`, or although two slashes follow it (repeatable). Any app on a device can claim a scheme, so
+    /// add only those of apps that you know.
     #[arg(long, value_name = "NAME")]
     pub(crate) native_scheme: Vec<String>,
 
-    /// The issuer identifier under which the storage was used so far. A storage belongs to one issuer; this moves it to the present
-    /// one, as when a domain changes. Signed access tokens of before end, because they name the former one.
+    /// The former issuer identifier. A storage belongs to one issuer; this flag moves it to the current one, for
+    /// example when your domain changes. Signed access tokens of the former issuer stop working.
     #[arg(long, value_name = "URL")]
     pub(crate) moved_from: Option<String>,
 
-    /// Where everything but sessions is kept: `memory`, `sqlite:FILE` or `postgres://USER@HOST/DATABASE`, which several nodes
-    /// with the same issuer may share [default: sqlite:grantor.db, or memory where SQLite was not built in]. A password is better given in
-    /// the environment, as PGPASSWORD, than in the URL.
+    /// The storage for everything except sessions: `memory`, `sqlite:FILE` or `postgres://USER@HOST/DATABASE`. Several
+    /// nodes with the same issuer can share a PostgreSQL database. Set its password in PGPASSWORD instead of in the
+    /// URL. [default: sqlite:grantor.db, or memory without the feature sqlite]
     #[arg(long, value_name = "WHERE")]
     pub(crate) storage: Option<String>,
 
-    /// Clients to add or to update, instead of the built-in ones: a JSON array with the member names of RFC 7591, and
-    /// `resource_server` for an API that may introspect tokens, and `first_party` for an app of the service itself. Those that
-    /// are not in the file stay as they are.
+    /// Clients to add or to update, instead of the built-in ones: a JSON array with the member names of RFC 7591,
+    /// `resource_server` for an API that introspects tokens, and `first_party` for an app of your own. Other clients
+    /// stay as they are.
     #[arg(long, value_name = "FILE")]
     pub(crate) clients: Option<PathBuf>,
 
-    /// Users to add, or to give other passwords, instead of the built-in one: a JSON object that maps user names to passwords.
-    /// Those that are not in the file stay as they are.
+    /// Users to add, or whose passwords to change, instead of the built-in one: a JSON object of user names and
+    /// passwords. Other users stay as they are.
     #[arg(long, value_name = "FILE")]
     pub(crate) users: Option<PathBuf>,
 
-    /// Give the built-in user and clients new secrets, and print them. Without it they keep those of the first start.
+    /// Give the built-in user and clients new secrets, and print them. Without this flag, they keep those of the first
+    /// start.
     #[arg(long)]
     pub(crate) new_secrets: bool,
 
-    /// The scopes instead of the built-in ones: a JSON object that maps scope tokens to descriptions. The scope `application`, with
-    /// which an application changes its own registration, is there in any case.
+    /// Scopes instead of the built-in ones: a JSON object of scope tokens and descriptions. The scope `application`
+    /// always exists. With it, an application changes its own registration.
     #[arg(long, value_name = "FILE")]
     pub(crate) scopes: Option<PathBuf>,
 
-    /// How long a code can be redeemed.
+    /// The lifetime of an authorization code.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) code_lifetime: Option<u32>,
 
-    /// How long an access token works.
+    /// The lifetime of an access token.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) access_token_lifetime: Option<u32>,
 
-    /// How long a grant can be refreshed.
+    /// How long the tokens of a grant can be refreshed.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) refresh_token_lifetime: Option<u32>,
 
-    /// How long a spent refresh token gets the same successors again [default: 30, or the shortest token lifetime].
+    /// How long a client can repeat a refresh request and get the same new tokens again [default: 30, or the shortest
+    /// token lifetime].
     #[arg(long, value_name = "SECONDS")]
     pub(crate) refresh_grace: Option<u32>,
 
-    /// Issue refresh tokens only where the scope `offline_access` was granted.
+    /// Issue refresh tokens only with the scope `offline_access`.
     #[arg(long)]
     pub(crate) refresh_needs_offline_access: bool,
 
-    /// Tell clients by introspection about their own refresh tokens, too.
+    /// Let clients introspect their own refresh tokens, too.
     #[arg(long)]
     pub(crate) introspect_refresh_tokens: bool,
 
-    /// A file with 32 random bytes, from which the keys of the server are derived. It is made at the first start; nodes that share a
-    /// database need the same. Nobody but its owner may be able to write it. [default: grantor.secret, or none if everything is in
-    /// memory]
+    /// A file with 32 random bytes, from which the server derives keys. The first start creates it. Nodes that share a
+    /// database need the same file. Only its owner may be able to write it. [default: grantor.secret, or none if
+    /// everything is in memory]
     #[arg(long, value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,
 
-    /// Issue access tokens that mean nothing to others, or signed ones (RFC 9068). Signed ones need the feature `jwt`.
+    /// The format of access tokens: random strings, or signed JWTs (RFC 9068). Signed ones need the feature `jwt`.
     #[arg(long, value_name = "FORMAT", default_value = "opaque")]
     pub(crate) access_token_format: AccessTokenFormat,
 
-    /// What the server signs with, such as `RS256`, `ES256` or `EdDSA`. Needs the feature `jwt` [default: RS256].
+    /// The algorithm of signatures, such as `RS256`, `ES256` or `EdDSA`. Needs the feature `jwt` [default: RS256].
     #[arg(long, value_name = "NAME")]
     pub(crate) signing_algorithm: Option<String>,
 
-    /// Take out a key that the server signs with, by its `kid`, and end without serving. Use it when a key may have leaked: what it has
-    /// signed fails at once, and another key takes its place. Servers that run follow within five minutes; restart them to be sure. Needs
-    /// the feature `jwt`, and `--storage` as the server has it.
+    /// Remove the signing key with this `kid`, and exit without serving. Use it if a key may have leaked: tokens that it
+    /// has signed fail at once, and another key replaces it. Running servers follow within five minutes; restart them to
+    /// be sure. Needs the feature `jwt`, and the same `--storage` as the server.
     #[arg(long, value_name = "KID")]
     pub(crate) remove_key: Option<String>,
 
-    /// Switch off what is on because its feature was built in (repeatable).
+    /// Switch off a part of the server that was built in (repeatable).
     #[arg(long, value_name = "NAME")]
     pub(crate) without: Vec<Capability>,
 
-    /// Turn on everything that OAuth 2.1 advises against, for the server and for all its clients: the implicit and
-    /// password grants, plain and missing PKCE, token parameters in the query, the out-of-band redirect.
+    /// Turn on insecure legacy features for the server and all its clients: the implicit and password grants, plain and
+    /// missing PKCE, token parameters in the query, and the out-of-band redirect.
     #[arg(long)]
     pub(crate) legacy: bool,
 }
 
-/// How access tokens are written.
+/// The format of access tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AccessTokenFormat {
     Opaque,
@@ -136,7 +139,7 @@ pub(crate) enum AccessTokenFormat {
 /// An optional part of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Capability {
-    /// Keys to sign with, published at /jwks (feature `jwt`).
+    /// Signing keys, published at /jwks (feature `jwt`).
     SigningKeys,
 }
 
@@ -145,7 +148,7 @@ impl Flags {
         self.without.contains(&capability)
     }
 
-    /// Refuses flags for what was not built in or was switched off: without an effect they would look as if they had one.
+    /// Rejects flags that would have no effect, because their part of the server was not built in or is switched off.
     pub(crate) fn check(&self) -> Result<(), String> {
         let signs = cfg!(feature = "jwt") && !self.is_without(Capability::SigningKeys);
         let flag = match (self.access_token_format, &self.signing_algorithm, &self.remove_key) {
@@ -163,7 +166,7 @@ impl Flags {
         }
     }
 
-    /// The policy that these flags ask for; whether it makes sense is for `build()` to say.
+    /// Returns the policy of these flags. `build()` checks it.
     pub(crate) fn policy(&self) -> Policy {
         let mut policy = Policy::default();
         if let Some(lifetime) = self.code_lifetime {

@@ -23,8 +23,8 @@ pub(crate) struct OwnForm<T> {
     pub(crate) fields: T,
 }
 
-/// A form of any origin. The handler must change nothing if the origin is [`Origin::Unknown`], because another site may have sent the
-/// form.
+/// A form of any origin. The handler must change nothing if the origin is [`Origin::Unknown`], because another site may
+/// have sent the form.
 #[derive(Debug)]
 pub(crate) struct AnyForm<T> {
     pub(crate) session: Session,
@@ -34,8 +34,8 @@ pub(crate) struct AnyForm<T> {
 
 /// A request for the library, and the session of its browser.
 ///
-/// The session is read after the body. A body can take seconds to arrive, and a session that ends in the meantime must not approve
-/// anything.
+/// The session is read after the body. A body can take seconds to arrive, and a session that ends in the meantime must
+/// not approve anything.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) session: Session,
@@ -103,7 +103,8 @@ async fn submitted<T: DeserializeOwned + 'static>(
     Ok((AnyForm { session, origin, fields: form.fields }, body))
 }
 
-/// Reads the body with the library's extractor, which has a size limit and a deadline. The error is the status of the response.
+/// Reads the body with the library's extractor, which has a size limit and a deadline. The error is the status of the
+/// response.
 async fn read(request: Request, app: &App) -> Result<(Parts, Vec<u8>), u16> {
     let (parts, body) = request.into_parts();
     let unread = Request::from_parts(parts.clone(), body);

@@ -1,5 +1,5 @@
-//! A bound on password hashing. A hash costs a processor and memory by intention, so the number of requests must not decide how many
-//! are computed at once.
+//! A limit on concurrent password hashing. Hashes are expensive on purpose, so many requests at once could overload the
+//! server.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use std::thread::available_parallelism;
 use grantor::error::{AuthenticatorError, BoxError};
 use tokio::sync::Semaphore;
 
-/// Computes hashes on as many threads as there are processors. Requests wait in a queue of bounded length.
+/// Computes hashes on as many threads as there are processors. Other requests wait in a queue of limited length.
 pub(crate) struct Hasher {
-    /// One for each request that is being served or waits.
+    /// One permit for each request that waits or is served.
     places: Arc<Semaphore>,
-    /// One for each hash that is being computed.
+    /// One permit for each hash that is being computed.
     workers: Arc<Semaphore>,
 }
 
@@ -22,7 +22,7 @@ pub(crate) struct Hasher {
 pub(crate) struct Busy;
 
 impl Hasher {
-    /// As many requests wait for each thread at most: about a second of work, if a hash takes 30 milliseconds.
+    /// The most requests that wait for each thread: about a second of work, if a hash takes 30 milliseconds.
     const WAITING: usize = 32;
 
     pub(crate) fn new() -> Self {
@@ -34,14 +34,14 @@ impl Hasher {
         Self { places: Arc::new(Semaphore::new(places)), workers: Arc::new(Semaphore::new(workers)) }
     }
 
-    /// Runs what computes a hash, off the threads that serve others. A queue that is full is [`Busy`], at once.
+    /// Runs a function that computes a hash on a blocking thread. Fails with [`Busy`] at once if the queue is full.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         hash: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BoxError> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Busy)?;
         let worker = Arc::clone(&self.workers).acquire_owned().await?;
-        // The hash keeps both until it is done, even if the request is dropped meanwhile.
+        // The permits are held until the hash is done, even if the request is dropped in the meantime.
         let held = (place, worker);
         Ok(tokio::task::spawn_blocking(move || {
             let _held = held;
@@ -51,7 +51,7 @@ impl Hasher {
     }
 }
 
-/// Tells the library what kept a password from being checked: a full queue is answered with 503 and `Retry-After`.
+/// Converts an error for the library, which responds to a full queue with 503 and `Retry-After`.
 pub(crate) fn authenticator_error(error: BoxError) -> AuthenticatorError {
     if error.is::<Busy>() { AuthenticatorError::unavailable(error) } else { AuthenticatorError::new(error) }
 }
@@ -85,7 +85,7 @@ mod tests {
             };
             requests.spawn(async move { hasher.run(hash).await });
         }
-        // No hash is done before the gate opens, so these are the ones without a place.
+        // No hash is done before the gate opens, so these requests found the queue full.
         for _ in PLACES..10 * PLACES {
             let refused = requests.join_next().await.unwrap().unwrap();
             assert!(refused.unwrap_err().is::<Busy>());

@@ -15,13 +15,13 @@ pub(crate) async fn show(State(app): State<App>, session: Session) -> Response {
     let content = html! {
         h1 { "A small OAuth 2.0 provider" }
         p.lead {
-            "Log in, give an application access to your account, see what it can do, and end its access. The code of all pages "
-            "is in " code { "examples/server" } "."
+            "Log in, give an application access to your account, see what it can do, and end its access. The code is in "
+             code { "examples/server" } "."
         }
         div.tiles {
             (tile("/demo", "Demo", "A built-in client asks for access and shows every request and response."))
-            (tile("/connected", "Connected applications", "See which applications have access to your account, and end it."))
-            (tile("/applications", "Your applications", "Register your own application and get its client ID and secret."))
+            (tile("/connected", "Connected applications", "See who has access to your account, and end it."))
+            (tile("/applications", "Your applications", "Register a client and get its ID and secret."))
         }
         h2 { "Addresses for your own client" }
         dl.card {

@@ -1,4 +1,4 @@
-//! What the server says when it is ready.
+//! The texts that the server prints when it is ready.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -9,14 +9,13 @@ use crate::config::Config;
 use crate::flags::Flags;
 use crate::setup::FromBefore;
 
-/// The first line is for programs that start this server, the rest for people.
+/// Prints where the server listens, for programs that start it, and then instructions for people.
 pub(crate) fn print(flags: &Flags, config: &Config, app: &App, from_before: &FromBefore, address: SocketAddr) {
-    // Whoever started the server may have stopped reading; that is no reason not to serve.
+    // The server runs even if its standard output is closed.
     let _ = write(flags, config, app, from_before, address);
 }
 
-/// Says on the standard error what the library finds about the settings and the clients. A finding does not keep the server from
-/// serving.
+/// Prints the warnings of the library about the settings and the clients to the standard error.
 pub(crate) async fn warn(app: &App) {
     for finding in app.oauth.lint() {
         eprintln!("warning: {finding}");
@@ -24,15 +23,15 @@ pub(crate) async fn warn(app: &App) {
     // This server does not speak TLS itself.
     if app.secure && app.trusted_proxies.is_empty() {
         eprintln!(
-            "warning: the issuer is https, but no proxy is trusted: limits count all clients behind it as one; name it by \
-             --trusted-proxy"
+            "warning: the issuer is https, but no proxy is trusted, so limits count all clients as one; set \
+             --trusted-proxy to the address of the proxy"
         );
     }
     let clients = app.oauth.lint_clients(&*app.clients, |client, finding| {
         eprintln!("warning: the client {}: {finding}", client.id());
     });
     if let Err(error) = clients.await {
-        eprintln!("warning: the clients could not all be checked: {error}");
+        eprintln!("warning: the check of the clients failed: {error}");
     }
 }
 
@@ -41,13 +40,13 @@ fn write(flags: &Flags, config: &Config, app: &App, from_before: &FromBefore, ad
     let mut out = io::stdout().lock();
     let here = if flags.issuer.is_some() { format!("http://{address}") } else { issuer.to_owned() };
     writeln!(out, "listening on {here}\n")?;
-    writeln!(out, "Open {issuer}/demo to walk through the code flow, or {issuer}/ for everything else.\n")?;
+    writeln!(out, "Open {issuer}/ in a browser. At {issuer}/demo you see the code flow step by step.\n")?;
 
     match &flags.users {
         Some(file) => writeln!(out, "Users: {} from {}\n", config.users.len(), file.display())?,
         None => {
             for (name, password) in &config.users {
-                let password = if from_before.user { "from before" } else { password };
+                let password = if from_before.user { FROM_BEFORE } else { password };
                 writeln!(out, "Log in as {name} with the password {password}\n")?;
             }
         }
@@ -58,21 +57,27 @@ fn write(flags: &Flags, config: &Config, app: &App, from_before: &FromBefore, ad
         None => write_clients(&mut out, config, from_before, issuer)?,
     }
     if !from_before.is_empty() {
-        writeln!(out, "What is from before was printed at the first start. For new secrets, add --new-secrets.\n")?;
+        writeln!(
+            out,
+            "Secrets {FROM_BEFORE} still work. They were printed then. For new secrets, add --new-secrets.\n"
+        )?;
     }
 
     if flags.legacy {
-        writeln!(out, "Legacy habits are allowed (--legacy). Do not run a real service like this.\n")?;
+        writeln!(out, "Insecure legacy features are on (--legacy). Do not run a real service like this.\n")?;
     }
     match &app.place {
         Some(place) => {
-            writeln!(out, "Users, clients, grants and tokens are kept in {place}.")?;
-            writeln!(out, "Sessions are in memory: after a restart everybody logs in again.")?;
+            writeln!(out, "Users, clients, grants and tokens are stored in {place}.")?;
+            writeln!(out, "Sessions are in memory: after a restart, users log in again.")?;
         }
-        None => writeln!(out, "Everything is in memory and gone when you press Ctrl-C.")?,
+        None => writeln!(out, "Everything is in memory and is lost when the server stops.")?,
     }
     out.flush()
 }
+
+/// Stands for a secret that an earlier start has printed.
+const FROM_BEFORE: &str = "from an earlier start";
 
 fn write_clients(out: &mut impl Write, config: &Config, from_before: &FromBefore, issuer: &str) -> io::Result<()> {
     let is_from_before = |client: &ClientMetadata| from_before.clients.contains(&client.client_id);
@@ -80,7 +85,7 @@ fn write_clients(out: &mut impl Write, config: &Config, from_before: &FromBefore
     for client in &config.clients {
         let secret = match &client.client_secret {
             None => "none, it is public",
-            Some(_) if is_from_before(client) => "from before",
+            Some(_) if is_from_before(client) => FROM_BEFORE,
             Some(secret) => secret,
         };
         let name = client.client_name().unwrap_or_default();
@@ -92,7 +97,7 @@ fn write_clients(out: &mut impl Write, config: &Config, from_before: &FromBefore
         if is_from_before(client) { Some("THE_SECRET") } else { client.client_secret.as_deref() }
     };
     if let (Some(machine), Some(api)) = (secret_of("machine"), secret_of("api")) {
-        writeln!(out, "A token for a machine, and what an API is told about it:")?;
+        writeln!(out, "Get an access token for the client machine, and introspect it as the client api:")?;
         writeln!(out, "  curl -u machine:{machine} -d grant_type=client_credentials {issuer}/token")?;
         writeln!(out, "  curl -u api:{api} -d token=THE_TOKEN {issuer}/introspect\n")?;
     }

@@ -38,8 +38,8 @@ pub(crate) async fn show(State(app): State<App>, session: Session, Query(Next { 
 
 /// `POST /login`
 ///
-/// A form of an unknown origin logs nobody in: another site could log its visitors in as somebody else. If the form was opened before
-/// a login in another tab, or is sent twice, the browser continues with the login that it has.
+/// A form of an unknown origin logs nobody in: another site could log its visitors in as somebody else. If the form was
+/// opened before a login in another tab, or is sent twice, the browser continues with the login that it has.
 pub(crate) async fn log_in(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -129,8 +129,8 @@ pub(crate) fn form(session: &Session, status: u16, next: &str, username: &str, p
     page::ask(status, "Log in", &content)
 }
 
-/// Returns `next` if it is a page of this server that needs a login, or an authorization request, and else the start page. Any other
-/// target would be an open redirect.
+/// Returns `next` if it is a page of this server that needs a login, or an authorization request, and else the start
+/// page. Any other target would be an open redirect.
 fn way_on<'a>(app: &App, next: &'a str) -> &'a str {
     match next {
         "/connected" | "/applications" | "/applications/new" => next,

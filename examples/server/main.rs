@@ -5,30 +5,30 @@
 //! cargo run --example server --features axum,sqlite
 //! ```
 //!
-//! It is meant to be copied. What a host must supply is here, one file a subject:
+//! Copy what you need. Each part that an application has to supply has its own file:
 //!
-//! | file | what it shows |
+//! | file | contents |
 //! |---|---|
-//! | `authorize.rs` | the authorization and consent pages: the heart of a host |
-//! | `session.rs`, `form.rs`, `login.rs` | who is logged in; forms that other sites can't submit |
-//! | `users.rs`, `hashing.rs` | passwords, the `Authenticator`, and a bound on the work of hashing |
-//! | `attempts.rs`, `peer.rs` | the limit on guessing, and who is counted as one peer |
-//! | `storage.rs`, `accounts/` | memory, an SQLite file or PostgreSQL, for the library's records and for one's own |
-//! | `api.rs`, `registration.rs` | a protected API for users' data, and one for the application's own account |
-//! | `applications.rs`, `manage.rs` | registering clients; changing and removing them |
+//! | `authorize.rs` | the authorization endpoint and the consent page: start here |
+//! | `session.rs`, `form.rs`, `login.rs` | sessions, login, and forms that other sites can't submit |
+//! | `users.rs`, `hashing.rs` | passwords, the `Authenticator`, and a limit on concurrent hashing |
+//! | `attempts.rs`, `peer.rs` | limits on guessing, and the addresses of clients behind proxies |
+//! | `storage.rs`, `accounts/` | memory, an SQLite file or PostgreSQL, for the library and for users |
+//! | `api.rs`, `registration.rs` | a protected API for users' data, and one for an application's own registration |
+//! | `applications.rs`, `manage.rs` | registering, changing and removing clients |
 //! | `connected.rs` | listing and revoking grants |
-//! | `secret.rs`, `signing.rs` | the secret of the server, and the keys that it signs with |
-//! | `purge.rs` | getting rid of what has expired |
-//! | `serve.rs` | deadlines for slow clients, a limit of connections, and stopping without cutting requests off |
-//! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `setup.rs`, `intro.rs` | setting it all up |
-//! | `page.rs` | the frame around every page; `maud` escapes what is put into it |
-//! | `demo/` | the other side: a client of this server |
+//! | `secret.rs`, `signing.rs` | the secret of the server, and its signing keys |
+//! | `purge.rs` | removing expired records |
+//! | `serve.rs` | deadlines for slow clients, a limit on connections, and graceful shutdown |
+//! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `setup.rs`, `intro.rs` | configuration and start-up |
+//! | `page.rs` | the layout of all pages; `maud` escapes what is put into them |
+//! | `demo/` | a client of this server |
 //!
-//! # The application's own account
-//! An application reads and changes its own name, website and redirect URIs at `/api/application`, with a token that it gets by the
-//! client credentials grant (RFC 6749 §4.4). The scope is `application`. Each client with that grant may ask for it; for an
-//! application that a user registered it is the default, and the only scope on its own authority. `PUT` replaces all three members,
-//! and with `If-Match` only if the registration is still the one that `GET` has returned.
+//! # An application's own registration
+//! An application reads and changes its name, website and redirect URIs at `/api/application`. It uses an access token
+//! from the client credentials grant (RFC 6749 §4.4) with the scope `application`. Every client with that grant may ask
+//! for this scope. An application that a user registered gets no other scope by this grant. `PUT` replaces all three
+//! members. With `If-Match`, it fails if the registration has changed since `GET`.
 //!
 //! ```text
 //! curl -u ID:SECRET -d grant_type=client_credentials -d scope=application http://127.0.0.1:3000/token
@@ -37,8 +37,8 @@
 //!     '{"client_name": "My app", "client_uri": "https://app.example", "redirect_uris": ["https://app.example/cb"]}'
 //! ```
 //!
-//! The token of a user is refused there, and that of a machine at `/api/me`. As nobody has checked what an application says of itself,
-//! it counts as registered by a user from its first change on.
+//! `/api/application` rejects tokens that act for a user, and `/api/me` those that don't. A changed application counts
+//! as registered by a user, because no administrator has checked the change.
 
 mod accounts;
 mod api;
@@ -86,7 +86,7 @@ use crate::config::Config;
 use crate::flags::Flags;
 use crate::serve::Limits;
 
-/// Anything that keeps the server from starting, in words for whoever started it.
+/// An error that keeps the server from starting. It is printed.
 type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
@@ -126,7 +126,7 @@ async fn run(flags: &Flags) -> Result<(), StartError> {
 fn routes(app: App) -> Router {
     let pages = Router::new()
         .route("/", get(home::show))
-        // The library refuses other methods, HEAD too, which axum would allow beside GET.
+        // The library answers other methods. With `get`, axum would also allow HEAD.
         .route("/authorize", any(authorize::authorize))
         .route("/consent", post(authorize::decide))
         .route("/login", get(login::show).post(login::log_in))
@@ -157,8 +157,8 @@ fn routes(app: App) -> Router {
         .with_state(app)
 }
 
-/// Ends with Ctrl-C, and with the signal by which a service manager stops a server. It listens from this call on. Where a signal can't be
-/// listened for, it does not end.
+/// Returns a future that is ready after Ctrl-C (SIGINT) or SIGTERM, which service managers send. It listens from this
+/// call on, not from the first poll.
 #[cfg(unix)]
 fn interrupted() -> impl Future<Output = ()> {
     use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -177,7 +177,7 @@ fn interrupted() -> impl Future<Output = ()> {
     }
 }
 
-/// Ends with Ctrl-C. Where it can't be listened for, it does not end.
+/// Returns a future that is ready after Ctrl-C.
 #[cfg(not(unix))]
 async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
@@ -185,7 +185,7 @@ async fn interrupted() {
     }
 }
 
-/// Locks a map. No step under such a lock can leave its map half changed, so a panic elsewhere does not spoil it.
+/// Locks a map. A poisoned lock is fine, because no code under such a lock leaves its map half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -105,8 +105,8 @@ pub(crate) async fn change(
 
 /// `POST /applications/secret`
 ///
-/// The newest secret keeps working for [`OVERLAP`], and older ones stop. A form works once, because a second click would stop the secret
-/// that the application uses.
+/// The newest secret keeps working for [`OVERLAP`], and older ones stop. A form works once, because a second click
+/// would stop the secret that the application uses.
 pub(crate) async fn new_secret(
     State(app): State<App>,
     OwnForm { session, fields }: OwnForm<Shown>,
@@ -184,8 +184,8 @@ fn changed_meanwhile() -> Response {
 }
 
 fn form_was_used() -> Response {
-    let hint = "The form was used before, or the application was changed in the meantime. If you did not see the new secret, go back \
-                to your applications and make another one.";
+    let hint = "The form was used before, or the application was changed in the meantime. If you did not see the new \
+                secret, go back to your applications and make another one.";
     page::error(409, "No new secret was made", hint)
 }
 
@@ -227,8 +227,8 @@ fn form_page(
                     (own_fields)
                     input type="hidden" name="version" value=(client.version());
                     p {
-                        "The current secret works for 24 more hours. Older ones stop now. If somebody else knows the current secret, "
-                        "make two new ones to stop it at once."
+                        "The current secret works for 24 more hours. Older ones stop now. If somebody else knows the current "
+                        "secret, make two new ones to stop it at once."
                     }
                     button.button.quiet { "Make a new secret" }
                 }
@@ -246,16 +246,17 @@ fn form_page(
 
 fn redirect_uris(entered: &str, problem: Option<&Problem>) -> Markup {
     let problem = problem.filter(|problem| problem.field == "redirect_uri");
+    let hint = "Users return to these addresses, one on each line: https, or http on 127.0.0.1.";
     html! {
         div.field {
             label for="redirect_uris" { "Redirect URIs" }
-            textarea #redirect_uris name="redirect_uris" rows="3" maxlength="20000" spellcheck="false" autocomplete="off" dir="ltr"
-                aria-describedby=(described_by("redirect_uris", problem)) aria-invalid=[problem.map(|_| "true")]
+            textarea #redirect_uris name="redirect_uris" rows="3" maxlength="20000" spellcheck="false" autocomplete="off"
+                dir="ltr" aria-describedby=(described_by("redirect_uris", problem)) aria-invalid=[problem.map(|_| "true")]
                 autofocus[problem.is_some()] {
                 // Browsers ignore a line break at the start of a textarea.
                 "\n" (entered)
             }
-            (below_field("redirect_uris", "Users return to these addresses, one on each line: https, or http on 127.0.0.1.", problem))
+            (below_field("redirect_uris", hint, problem))
         }
     }
 }

@@ -274,7 +274,8 @@ mod tests {
         (one / other).max(other / one)
     }
 
-    // The browser tests check the contrast of texts. The border of a field needs 3:1 (WCAG 2.2, 1.4.11), which they do not check.
+    // The browser tests check the contrast of texts. The border of a field needs 3:1 (WCAG 2.2, 1.4.11), which they do
+    // not check.
     #[test]
     fn colours_have_the_contrast_that_readers_need() {
         let (light, dark) = STYLE.split_once("prefers-color-scheme:dark").unwrap();

@@ -1,4 +1,4 @@
-//! The party at the other end of a connection, as limits and events know it: behind a proxy, the one that the proxy names.
+//! The address of a client for limits and events. Behind a trusted proxy, the proxy names it.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -11,7 +11,8 @@ use ipnet::IpNet;
 
 use crate::app::App;
 
-/// Returns the network that counts as one peer: an IPv4 address, or an IPv6 network of the size that one customer gets (RFC 6177).
+/// Returns the network that counts as one peer: an IPv4 address, or the /64 network of an IPv6 address. One customer
+/// usually gets a network at least as large (RFC 6177).
 pub(crate) fn network_of(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() & (u128::MAX << 64)).into(),
@@ -19,7 +20,7 @@ pub(crate) fn network_of(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// A proxy, or a network of proxies, whose word on the address of a client is taken.
+/// A proxy, or a network of proxies, whose headers about the address of a client are trusted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TrustedProxy(IpNet);
 
@@ -28,17 +29,17 @@ impl FromStr for TrustedProxy {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        network.map(Self).map_err(|_| "neither an address nor a network, such as 10.0.0.0/8".to_owned())
+        network.map(Self).map_err(|_| "this is neither an address nor a network, such as 10.0.0.0/8".to_owned())
     }
 }
 
-/// Returns whether a connection from this address is one of a proxy.
+/// Returns whether this is the address of a trusted proxy.
 pub(crate) fn is_proxy(peer: IpAddr, trusted: &[TrustedProxy]) -> bool {
     trusted.iter().any(|proxy| proxy.0.contains(&peer.to_canonical()))
 }
 
-/// Puts the address of the client in the place of that of the connection, where everything looks for it: limits, events and
-/// the library's adapter.
+/// Replaces the address of the connection by that of the client. The limits here and the adapter of the library read it
+/// there.
 pub(crate) async fn behind_proxies(State(app): State<App>, mut request: Request, next: Next) -> Response {
     if let Some(&ConnectInfo(connected)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
         let peer = peer_of(connected.ip(), request.headers(), &app.trusted_proxies);
@@ -49,10 +50,12 @@ pub(crate) async fn behind_proxies(State(app): State<App>, mut request: Request,
     next.run(request).await
 }
 
-/// Returns the right-most address that no trusted proxy has. What stands left of it is what somebody else has claimed.
+/// Returns the right-most address that belongs to no trusted proxy. The client itself may have sent the addresses left
+/// of it.
 ///
-/// A proxy sets `X-Forwarded-For` or `Forwarded` (RFC 7239). It may pass on the other one as the client has sent it, so if both are
-/// there, they have to agree. Otherwise, and where an address can't be read, the peer is the proxy that would have to know it.
+/// A proxy sets `X-Forwarded-For` or `Forwarded` (RFC 7239), and may pass on the other header from the client. If both
+/// headers are present and differ, the proxy counts as the peer. If an address is unreadable, the proxy that added it
+/// counts as the peer.
 fn peer_of(connected: IpAddr, headers: &HeaderMap, trusted: &[TrustedProxy]) -> IpAddr {
     let is_trusted = |peer: IpAddr| is_proxy(peer, trusted);
     if !is_trusted(connected) {
@@ -78,11 +81,11 @@ fn peer_of(connected: IpAddr, headers: &HeaderMap, trusted: &[TrustedProxy]) -> 
     }
 }
 
-/// The members of a list that one or several header fields hold; `None` if there is no such field.
+/// Returns the members of a list header, which may be split over several lines. `None` if there is no such header.
 fn list<'a>(headers: &'a HeaderMap, name: &str) -> Option<Vec<&'a str>> {
     let fields = headers.get_all(name);
     fields.iter().next()?;
-    // What is not text is one member that can't be read.
+    // A header that is not text counts as one unreadable member.
     Some(fields.iter().flat_map(|field| field.to_str().unwrap_or_default().split(',')).map(str::trim).collect())
 }
 
@@ -118,14 +121,14 @@ mod tests {
     #[test]
     fn peer_is_the_right_most_address_that_is_not_trusted() {
         for (connected, forwarded, expected) in [
-            // Nobody vouches for what others send.
+            // Headers from other addresses are ignored.
             ("198.51.100.7", "203.0.113.9", "198.51.100.7"),
             ("192.0.2.2", "203.0.113.9", "192.0.2.2"),
             ("10.1.2.3", "203.0.113.9", "203.0.113.9"),
             ("192.0.2.1", "203.0.113.9", "203.0.113.9"),
             ("::ffff:10.1.2.3", "203.0.113.9", "203.0.113.9"),
             ("2001:db8:ffff::1", "2001:db8::5", "2001:db8::5"),
-            // The client has sent the left part.
+            // The client sent the left part.
             ("10.1.2.3", "1.1.1.1, 203.0.113.9", "203.0.113.9"),
             ("10.1.2.3", "1.1.1.1,203.0.113.9 , 10.9.9.9", "203.0.113.9"),
             ("10.1.2.3", "10.8.8.8, 10.9.9.9", "10.8.8.8"),

@@ -1,4 +1,4 @@
-//! What is of no use any more goes, so that neither memory nor storage fills up.
+//! Removes expired records, so that neither memory nor storage fills up.
 
 use std::time::Duration;
 
@@ -7,30 +7,32 @@ use tower_sessions::ExpiredDeletion;
 
 use crate::app::App;
 
-/// So many rows go at a time, so that no purge holds the storage for long.
+/// The most rows that one call removes, so that no call blocks the storage for long.
 const BATCH: usize = 1_000;
 
-/// Purges once a minute, for ever.
+/// Purges once a minute. Never returns.
 pub(crate) async fn every_minute(app: App) {
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
     loop {
         minutes.tick().await;
         if let Err(error) = app.sessions.delete_expired().await {
-            eprintln!("purging the sessions failed: {error}");
+            eprintln!("warning: purging the sessions failed and is repeated in a minute: {error}");
         }
         app.attempts.purge();
         purge_storage(&app.oauth).await;
     }
 }
 
-/// What a failure leaves behind, the next round takes.
+/// Removes all expired records from the storage. After an error, the next call continues.
 async fn purge_storage(oauth: &AuthorizationServer) {
     loop {
         match oauth.purge(BATCH).await {
-            // Others first: a storage in memory never waits, so that this alone would keep the thread.
+            // Memory storage never waits, so without this the loop would block the thread.
             Ok(BATCH) => tokio::task::yield_now().await,
             Ok(_) => return,
-            Err(error) => return eprintln!("purging the storage failed: {error}"),
+            Err(error) => {
+                return eprintln!("warning: purging the storage failed and is repeated in a minute: {error}");
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What an application may change of its own registration: its name, its website and its redirect URIs. Its owner does so on a page
-//! (`manage.rs`), and the application itself by the API here, with a token of its own (RFC 6749 §4.4).
+//! Changes of a registration: name, website and redirect URIs. The owner changes them on a page (`manage.rs`). The
+//! application itself uses the API here, with a token from the client credentials grant (RFC 6749 §4.4).
 
 use axum::Json;
 use axum::extract::State;
@@ -16,13 +16,13 @@ use crate::api::{self, Body};
 use crate::app::App;
 use crate::attempts::Changer;
 
-/// The scope that the API here requires. The server always declares it, and no user is asked for it.
+/// The scope that the API here requires. The server always declares it, and no client can ask a user for it.
 pub(crate) const SCOPE: &str = "application";
 
-/// Says what a token with the scope is good for.
+/// The description of the scope.
 pub(crate) const DESCRIPTION: &str = "Change the registration of the application itself";
 
-/// The members that can be changed, by their names in RFC 7591 §2. A member that is left out is removed.
+/// The members that can be changed, with their names in RFC 7591 §2. A missing member is removed.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Changeable {
     pub(crate) client_name: Option<String>,
@@ -53,10 +53,10 @@ pub(crate) enum ChangeError {
     Unreadable(#[from] serde_json::Error),
 }
 
-/// Returns the client with these members. As nobody has checked them, it counts as self-registered from then on, and an
-/// administrator's rights that do not go with that are refused.
+/// Returns the client with these members. The client then counts as self-registered, because no administrator checked
+/// the change. Fails if the client has rights that only an administrator can give.
 pub(crate) fn changed(client: &Client, new: &Changeable) -> Result<Client, ChangeError> {
-    // An update sets all members that the application may set, so the others are sent as they are.
+    // `set_members` also resets members that are missing, so the others are passed on unchanged.
     let mut members = members_of(client.parts())?;
     members.extend(members_of(new)?);
     let mut parts = client.parts().clone();
@@ -90,8 +90,8 @@ pub(crate) async fn read(State(app): State<App>, access: Access) -> Response {
     }
 }
 
-/// `PUT /api/application`, behind `require`. Takes what `GET` has returned, with changes. With `If-Match`, nothing is changed if
-/// the registration is another one by now.
+/// `PUT /api/application`, behind `require`. Takes the response of `GET` with changes. With `If-Match`, it fails if the
+/// registration has changed in the meantime.
 pub(crate) async fn change(State(app): State<App>, access: Access, headers: HeaderMap, body: Body) -> Response {
     if access.subject().is_some() {
         return users_token();
@@ -124,7 +124,7 @@ pub(crate) async fn change(State(app): State<App>, access: Access, headers: Head
     }
 }
 
-/// Reads a body. The identifier may be there, as in RFC 7592 §2.2, but not another one.
+/// Reads the body. It may contain the identifier of the client, as in RFC 7592 §2.2.
 fn changes(body: &[u8], id: &str) -> Result<Changeable, String> {
     #[derive(Default, Deserialize)]
     #[serde(default, deny_unknown_fields)]
@@ -134,7 +134,8 @@ fn changes(body: &[u8], id: &str) -> Result<Changeable, String> {
         client_uri: Option<String>,
         redirect_uris: Vec<String>,
     }
-    let problem = |error| format!("the body is a JSON object with client_name, client_uri and redirect_uris: {error}");
+    let problem =
+        |error| format!("the body must be a JSON object with client_name, client_uri and redirect_uris: {error}");
     let sent: Sent = api::read_object(body).map_err(problem)?;
     if sent.client_id.is_some_and(|sent| sent != id) {
         return Err("client_id can't be changed".to_owned());
@@ -143,7 +144,7 @@ fn changes(body: &[u8], id: &str) -> Result<Changeable, String> {
     Ok(Changeable { client_name, client_uri, redirect_uris })
 }
 
-/// Whether the version is the one that `If-Match` wants (RFC 9110 §13.1.1).
+/// Returns whether the version fulfils `If-Match` (RFC 9110 §13.1.1).
 fn matches(headers: &HeaderMap, version: ClientVersion) -> bool {
     let mut wanted = headers.get_all(header::IF_MATCH).iter().peekable();
     let version = etag(version);
@@ -166,9 +167,9 @@ fn shown(client: &Client) -> Response {
     ([(header::CACHE_CONTROL, "no-store".to_owned()), (header::ETAG, etag(client.version()))], shown).into_response()
 }
 
-/// A user may let an application act for them, but not change what it is.
+/// Rejects a token that acts for a user: users decide on access, not on the registration.
 fn users_token() -> Response {
-    let description = "the access token acts for a user: the application needs one of its own";
+    let description = "the access token acts for a user: get one by the client credentials grant";
     let mut response = api::refusal(StatusCode::FORBIDDEN, "insufficient_scope", description);
     let challenge = "Bearer error=\"insufficient_scope\", error_description=\"the access token acts for a user\"";
     response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static(challenge));
@@ -176,16 +177,16 @@ fn users_token() -> Response {
 }
 
 fn changed_meanwhile() -> Response {
-    let description = "the registration was changed since it was read: read it again";
+    let description = "the registration was changed in the meantime: read it again";
     api::refusal(StatusCode::PRECONDITION_FAILED, "invalid_request", description)
 }
 
 fn unknown() -> Response {
-    api::refusal(StatusCode::NOT_FOUND, "invalid_request", "the application is not registered any more")
+    api::refusal(StatusCode::NOT_FOUND, "invalid_request", "the application is no longer registered")
 }
 
 fn unavailable() -> Response {
-    let description = "the registration can't be reached; try again";
+    let description = "the registration is unavailable: try again later";
     api::refusal(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description)
 }
 
@@ -232,8 +233,8 @@ mod tests {
         };
         assert_eq!(change(r#"{"client_id":"app","redirect_uris":["https://app.example/cb"]}"#), Ok(()));
         for (body, problem) in [
-            ("", "the body is a JSON object"),
-            ("[]", "the body is a JSON object"),
+            ("", "the body must be a JSON object"),
+            ("[]", "the body must be a JSON object"),
             (r#"{"redirect_uris":1}"#, "redirect_uris"),
             (r#"{"client_name":"A","client_name":"B"}"#, "duplicate field"),
             (r#"{"scope":"user:read"}"#, "unknown field `scope`"),
@@ -247,7 +248,7 @@ mod tests {
             let refused = change(body).unwrap_err();
             assert!(refused.contains(problem), "{body}: {refused}");
         }
-        // What only an administrator can register does not go with a name that nobody has checked.
+        // A first-party client must be registered by an administrator.
         let mut own = client().into_parts();
         own.first_party = true;
         own.registered_by = RegisteredBy::Administrator;

@@ -1,4 +1,4 @@
-//! Serving connections: how many at once, and how long each step may take.
+//! Serves connections, with limits on their number and on the time that each step takes.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,20 +22,20 @@ use tower::ServiceExt;
 use crate::lock;
 use crate::peer::network_of;
 
-/// The most bytes of the head of a request: room for a query of 64 KiB and as much again.
+/// The most bytes of the head of a request: 64 KiB for the query, and as much for the headers.
 const MAX_HEAD: usize = 128 * 1024;
 
-/// The limits of all connections together and of each one.
+/// Limits of all connections, and of each one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// The most connections at once; further ones wait. Half of them may come from one peer that is no proxy.
     pub(crate) connections: usize,
-    /// How long the headers of a request may take, and how long a connection may be idle before them. The deadline of bodies is
+    /// The deadline for the headers of a request, which includes the idle time before them. For bodies, see
     /// `Policy::body_deadline`.
     pub(crate) headers: Duration,
-    /// How long a connection is used. It bounds clients that do not read their answers.
+    /// The lifetime of a connection. It stops clients that don't read their responses.
     pub(crate) connection: Duration,
-    /// How long the request under way may take when its connection has been used for so long, or when the server stops.
+    /// How long the current request may take after the lifetime of its connection has ended, or when the server stops.
     pub(crate) grace: Duration,
 }
 
@@ -50,7 +50,7 @@ impl Limits {
     }
 }
 
-/// Serves until `stop` is ready, and then for the time of the grace at most.
+/// Serves until `stop` is ready. Then it finishes the current requests within the grace period.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -63,7 +63,7 @@ pub(crate) async fn serve(
     let (stopping, _) = watch::channel(false);
     let mut stop = pin!(stop);
     loop {
-        // While all slots are taken, further connections wait in the queue of the operating system.
+        // While all slots are taken, connections wait in the queue of the operating system.
         let next = async { (Arc::clone(&slots).acquire_owned().await, listener.accept().await) };
         let (slot, accepted) = tokio::select! {
             () = &mut stop => break,
@@ -72,7 +72,7 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let most = if is_proxy(peer.ip()) { limits.connections } else { limits.connections.div_ceil(2) };
-                // Above that, the connection is closed at once.
+                // Further connections of the peer are closed at once.
                 let Some(of_peer) = Peers::enter(&peers, peer.ip(), most) else { continue };
                 let connection = serve_one(stream, peer, router.clone(), limits, stopping.subscribe());
                 tokio::spawn(async move {
@@ -81,7 +81,7 @@ pub(crate) async fn serve(
                 });
             }
             Err(error) if concerns_one_connection(&error) => {}
-            // No file descriptor is free, for example.
+            // For example, no file descriptor is free.
             Err(_) => sleep(Duration::from_secs(1)).await,
         }
     }
@@ -107,7 +107,7 @@ async fn serve_one(
     builder.timer(TokioTimer::new()).header_read_timeout(limits.headers).max_buf_size(MAX_HEAD);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
-        // A connection that breaks is its client's business.
+        // An error concerns this connection only.
         _ = connection.as_mut() => return,
         () = sleep(limits.connection) => {}
         _ = stopping.wait_for(|stopping| *stopping) => {}
@@ -121,12 +121,12 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// How many connections each peer has.
+/// The number of connections of each peer.
 #[derive(Debug, Default)]
 struct Peers(Mutex<HashMap<IpAddr, usize>>);
 
 impl Peers {
-    /// Counts a connection while the value that is returned lives, unless the peer has `most` already.
+    /// Counts a connection until the returned value is dropped. `None` if the peer has `most` connections already.
     fn enter(peers: &Arc<Self>, peer: IpAddr, most: usize) -> Option<OfPeer> {
         let peer = network_of(peer);
         let mut counts = lock(&peers.0);
@@ -169,9 +169,9 @@ mod tests {
 
     use super::*;
 
-    /// Too long to be reached in a test.
+    /// Longer than any test runs.
     const NEVER: Duration = Duration::from_secs(600);
-    /// So short that waiting for it is no burden.
+    /// Short enough to wait for.
     const SOON: Duration = Duration::from_millis(50);
 
     const LIMITS: Limits = Limits { connections: 4, headers: NEVER, connection: NEVER, grace: NEVER };
@@ -180,9 +180,9 @@ mod tests {
         address: SocketAddr,
         stop: oneshot::Sender<()>,
         ended: JoinHandle<()>,
-        /// Lets the page `/slow` answer.
+        /// Lets `/slow` respond.
         go: Arc<Notify>,
-        /// How many requests have come to it.
+        /// The number of requests to `/slow`.
         waiting: Arc<AtomicUsize>,
     }
 
@@ -218,7 +218,7 @@ mod tests {
             stream
         }
 
-        /// Sends a request to the slow page and waits until it is there.
+        /// Sends a request to `/slow` and waits until it is being served.
         async fn begin(&self) -> TcpStream {
             let before = self.waiting.load(Ordering::SeqCst);
             let stream = self.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -229,7 +229,7 @@ mod tests {
         }
     }
 
-    /// What comes until the server closes the connection.
+    /// Reads until the server closes the connection.
     async fn rest(mut stream: TcpStream) -> String {
         let mut text = Vec::new();
         while let Ok(1..) = stream.read_buf(&mut text).await {}
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(rest(served.send(GET).await).await, "", "the third of this peer");
         drop(first);
         while rest(served.send(GET).await).await.is_empty() {}
-        // A proxy has the connections of many.
+        // A proxy may have all connections.
         let served = served_behind(LIMITS, |peer| peer.is_loopback()).await;
         let (_first, _second) = (served.begin().await, served.begin().await);
         assert!(rest(served.send(GET).await).await.starts_with("HTTP/1.1 200 "));
@@ -301,7 +301,7 @@ mod tests {
         served.stop.send(()).unwrap();
         served.ended.await.unwrap();
         assert_eq!((rest(busy).await, rest(slow).await), (String::new(), String::new()));
-        // A client that does not read its answer is not waited for.
+        // The server does not wait for a client that does not read its response.
         let served = self::served(Limits { grace: SOON, ..LIMITS }).await;
         let unread = served.send("GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await;
         unread.readable().await.unwrap();

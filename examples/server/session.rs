@@ -1,10 +1,10 @@
 //! Sessions of users, and tokens that keep other sites from submitting forms.
 //!
-//! `tower-sessions` reads and writes the cookie of a session and changes its identifier at login. A session begins at login:
-//! visitors have none, so they store nothing at the server.
+//! `tower-sessions` reads and writes the cookie of a session and changes its identifier at login. A session begins at
+//! login: visitors have none, so they store nothing at the server.
 //!
-//! Every form carries a token of two parts. One is bound to the session. The other is bound to a cookie of its own, which outlives
-//! logins and logouts, so that a form that was opened before one is still known to be this server's.
+//! Every form carries a CSRF token of two parts. One is bound to the session. The other is bound to a separate cookie
+//! that outlives logins and logouts, so the server still recognizes a form that was opened before a login.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -31,7 +31,7 @@ use tower_sessions::{Session as TowerSession, SessionManagerLayer};
 use crate::app::App;
 use crate::{lock, page};
 
-/// A login ends after this time. Its cookie has no `Max-Age`, so it ends with the browser if that is earlier.
+/// The lifetime of a login. The cookie has no `Max-Age`, so the login also ends when the browser is closed.
 const LIFETIME: Duration = Duration::hours(12);
 
 /// The member of a session's record that names its user.
@@ -134,9 +134,9 @@ impl ExpiredDeletion for Sessions {
 pub(crate) enum Origin {
     /// A page of the present session, or of none if there is none.
     Session,
-    /// A page that this browser got from this server before a login or a logout.
+    /// A page that this server sent to this browser before a login or a logout.
     Browser,
-    /// Nobody knows: it may be a page of another site.
+    /// Unknown: it may be a page of another site.
     Unknown,
 }
 
@@ -155,7 +155,7 @@ impl Session {
         self.login().map(|login| &login.subject)
     }
 
-    /// Returns what the library has to know about the user who is logged in.
+    /// Returns the login as the library takes it.
     pub(crate) const fn login(&self) -> Option<&UserSession> {
         self.login.as_ref()
     }
@@ -165,15 +165,16 @@ impl Session {
         self.user().ok_or_else(|| Redirect::to(&format!("/login?next={path}")))
     }
 
-    /// Logs a user in, under a new identifier: one that somebody else has seen or planted is worth nothing afterwards.
+    /// Logs a user in. The session gets a new identifier, because another person may know the old one (session
+    /// fixation).
     pub(crate) async fn log_in(&self, user: &Subject) -> Result<(), session::Error> {
         self.inner.cycle_id().await?;
         self.inner.insert(LOGGED_IN_AT, OffsetDateTime::now_utc()).await?;
         self.inner.insert(USER, user).await
     }
 
-    /// Ends the session. Returns the cookie that ends it in the browser: the layer's own has no `Secure`, without which browsers
-    /// refuse a name with the prefix `__Host-`.
+    /// Ends the session. Returns the cookie that removes it from the browser. The cookie of the layer lacks `Secure`,
+    /// so browsers would ignore it with a `__Host-` name.
     pub(crate) async fn log_out(&self) -> Result<Cookie<'static>, session::Error> {
         self.inner.flush().await?;
         let mut removed = cookie(session_cookie(self.secure), String::new(), self.secure);
@@ -181,8 +182,8 @@ impl Session {
         Ok(removed)
     }
 
-    /// Carries out an approval of the user, even if the browser hangs up meanwhile. If the session has ended since the request came, as by
-    /// "log out everywhere", nothing is approved.
+    /// Carries out an approval of the user, even if the browser disconnects. Approves nothing if the session has ended
+    /// since the request arrived, such as by "log out everywhere".
     pub(crate) async fn approve(
         self,
         app: &App,
@@ -203,14 +204,14 @@ impl Session {
         }
     }
 
-    /// Returns what consent forms are bound to: only this browser has it, and it changes at login and logout. It is empty for
-    /// a visitor, for whom the library accepts no consent form.
+    /// Returns the secret that consent forms are bound to. Only this browser has it, and it changes at login and
+    /// logout. It is empty for a visitor. The library accepts no consent form with an empty secret.
     pub(crate) fn secret(&self) -> String {
         self.login().and_then(|_| self.inner.id()).map(|id| id.to_string()).unwrap_or_default()
     }
 
-    /// Returns the token that every form carries to show that it comes from a page of this server. It tells nothing about
-    /// the secrets that it is bound to. A browser that has no cookie for forms gets one.
+    /// Returns the CSRF token for forms. It is a hash, so it does not reveal the secrets of the cookies. A browser
+    /// without a cookie for forms gets one.
     pub(crate) fn csrf_token(&self) -> String {
         let of_browser = csrf_token(
             "browser",
@@ -233,7 +234,7 @@ impl Session {
         let is_of_browser = self.form_secret().is_some_and(|secret| is(of_browser, csrf_token("browser", &secret)));
         let is_of_session = match self.user() {
             Some(_) => is(of_session, csrf_token("session", &self.secret())),
-            // A visitor's form is of no session.
+            // The form of a visitor belongs to no session.
             None => is_of_browser && of_session.is_empty(),
         };
         match (is_of_session, is_of_browser) {
@@ -284,7 +285,7 @@ const fn session_cookie(secure: bool) -> &'static str {
     cookie_name(secure, "__Host-grantor_session")
 }
 
-/// Returns the name as it is over TLS, where its prefix makes browsers refuse the cookie from any other host.
+/// Returns the name of a cookie. Over TLS, the prefix makes browsers reject the cookie if another host set it.
 const fn cookie_name(secure: bool, name: &'static str) -> &'static str {
     if secure { name } else { name.split_at("__Host-".len()).1 }
 }

@@ -1,7 +1,7 @@
-//! What is put into the storage at the start: users and clients, from files or built in.
+//! Stores the users and clients of the configuration at the start.
 //!
-//! A storage that lasts has them from before. What a file says is added or updated. What is built in stays as it is,
-//! because its secrets were printed once and are not to change under those who use them, unless `--new-secrets` says so.
+//! Users and clients from files are added or updated. Built-in ones are added if they are missing. They keep their
+//! secrets, which were printed at the first start, unless `--new-secrets` is given.
 
 use grantor::storage::RegistryError;
 use grantor::{Client, ClientRegistry, ClientSecret, Subject};
@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::flags::Flags;
 use crate::users::hash;
 
-/// The built-in users and clients whose secrets are from an earlier start.
+/// The built-in users and clients whose secrets come from an earlier start.
 #[derive(Debug, Default)]
 pub(crate) struct FromBefore {
     pub(crate) user: bool,
@@ -27,7 +27,7 @@ impl FromBefore {
     }
 }
 
-/// Puts in everything that the configuration says.
+/// Stores the users and clients of the configuration.
 pub(crate) async fn set_up(
     flags: &Flags,
     config: &Config,
@@ -59,13 +59,13 @@ pub(crate) async fn set_up(
     Ok(from_before)
 }
 
-/// Whether there was a built-in user, who then keeps his password.
+/// Stores the users. Returns whether the built-in user was there already and keeps the password.
 async fn add_users(flags: &Flags, config: &Config, accounts: &dyn Accounts) -> Result<bool, StartError> {
     let mut users: Vec<(Subject, String)> = Vec::with_capacity(config.users.len());
     for (name, password) in &config.users {
-        let user = Subject::new(name).map_err(|_| format!("{name:?} is not fit to be a user name"))?;
+        let user = Subject::new(name).map_err(|error| format!("the user {name:?}: {error}"))?;
         if users.iter().any(|(known, _)| *known == user) {
-            return Err(format!("the user {name:?} is there twice").into());
+            return Err(format!("the user {name:?} is listed twice").into());
         }
         users.push((user, hash(password)?));
     }
@@ -82,8 +82,7 @@ async fn add_users(flags: &Flags, config: &Config, accounts: &dyn Accounts) -> R
     Ok(was_there)
 }
 
-/// Adds a client, or replaces its registration. Other servers on the same database may be doing the same; if one changes the client
-/// in between, this fails.
+/// Adds a client, or replaces its registration. Fails if another node changes the client at the same time.
 pub(crate) async fn put(clients: &dyn ClientRegistry, client: Client) -> Result<(), RegistryError> {
     match clients.register(client.clone()).await {
         Err(RegistryError::Taken) => {}
@@ -91,7 +90,7 @@ pub(crate) async fn put(clients: &dyn ClientRegistry, client: Client) -> Result<
     }
     let old = clients.find_client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
     match clients.update(client.clone(), old.version()).await {
-        // Another server has stored the same.
+        // Another node has stored the same registration.
         Err(RegistryError::Conflict) if is_stored(clients, &client).await? => Ok(()),
         done => done,
     }
@@ -102,20 +101,20 @@ async fn is_stored(clients: &dyn ClientRegistry, client: &Client) -> Result<bool
     Ok(stored.is_some_and(|stored| stored.version() == client.version()))
 }
 
-/// Adds a client, unless it is there, and says whether it was. Then it keeps its secrets, and the rest follows the flags, which
-/// may be others than at the last start.
+/// Adds a built-in client if it is missing. Returns whether it was there already. Then its secrets stay, and the rest
+/// of its registration follows the flags of this start.
 async fn keep(clients: &dyn ClientRegistry, client: Client) -> Result<bool, RegistryError> {
     match clients.register(client.clone()).await {
         Err(RegistryError::Taken) => {}
         done => return done.map(|()| false),
     }
     let old = clients.find_client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
-    // One that came from a file is somebody else's, whatever its identifier.
+    // A client from a file can have the same identifier. It stays as it is.
     if old.name() == client.name() && old.client_type() == client.client_type() {
         let mut parts = client.into_parts();
         parts.credentials.clone_from(&old.parts().credentials);
         let new = Client::from_parts(parts)?;
-        // If another server changes it in between, by the same flags or with new secrets, that stays.
+        // If another node changes it at the same time, that change stays.
         if new.version() != old.version() {
             match clients.update(new, old.version()).await {
                 Err(RegistryError::Conflict) => {}

@@ -1,4 +1,4 @@
-//! Where clients, grants, tokens and ephemeral entries are kept: memory, an SQLite file or a PostgreSQL database.
+//! Opens the storage: memory, an SQLite file or a PostgreSQL database.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use crate::StartError;
 use crate::accounts::SqlAccounts;
 use crate::accounts::{Accounts, MemoryAccounts};
 
-/// A file in the current directory, if the server was built with SQLite.
+/// With SQLite, a file in the current directory.
 const DEFAULT: &str = if cfg!(feature = "sqlite") { "sqlite:grantor.db" } else { "memory" };
 
 /// A storage that is ready.
 pub(crate) struct Opened {
     pub(crate) storage: Arc<dyn AnyStorage>,
     pub(crate) accounts: Arc<dyn Accounts>,
-    /// Where it is, in words that hold no password; `None` if it is gone when the server ends.
+    /// The place of the storage, without a password. `None` if it is in memory.
     pub(crate) place: Option<String>,
 }
 
-/// Opens the storage that `--storage` names, and creates its tables unless they are there. The flag is never printed: it may
-/// hold a password.
+/// Opens the storage that `--storage` names, and creates missing tables. Errors don't contain the flag, because it can
+/// contain a password.
 pub(crate) async fn open(flag: Option<&str>) -> Result<Opened, StartError> {
     let flag = flag.unwrap_or(DEFAULT);
     match flag.split_once(':') {
@@ -35,11 +35,11 @@ pub(crate) async fn open(flag: Option<&str>) -> Result<Opened, StartError> {
         Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => postgres(flag).await,
         #[cfg(not(feature = "postgres"))]
         Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => not_built_in("PostgreSQL", "postgres"),
-        _ => Err("--storage takes memory, sqlite:FILE or postgres://USER@HOST/DATABASE".into()),
+        _ => Err("the value of --storage is invalid: use memory, sqlite:FILE or postgres://USER@HOST/DATABASE".into()),
     }
 }
 
-/// Neither a URL nor what SQLite takes for a database in memory, of which each connection would have one of its own.
+/// Rejects URLs, and names that SQLite takes for a database in memory. Each connection would have its own.
 fn is_file_name(text: &str) -> bool {
     !text.is_empty() && !text.starts_with("//") && !text.starts_with("file:") && text != ":memory:"
 }
@@ -64,8 +64,8 @@ async fn sqlite(file: &str) -> Result<Opened, StartError> {
     Ok(self::opened(storage, accounts, place))
 }
 
-/// Creates the file unless it is there, before SQLite does, which would let everybody read it. The two files that SQLite puts
-/// beside it get the same permissions.
+/// Creates a missing file with permissions for its owner only. SQLite would let all users read it. The two files that
+/// SQLite creates beside it get the same permissions.
 #[cfg(feature = "sqlite")]
 fn for_the_owner_only(file: &str) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
@@ -79,7 +79,9 @@ fn for_the_owner_only(file: &str) -> std::io::Result<()> {
 async fn postgres(url: &str) -> Result<Opened, StartError> {
     if has_raw_password(url) {
         return Err(
-            "in the postgres:// URL of --storage, @, /, ? and # in a password are written %40, %2F, %3F and %23".into(),
+            "the password in the URL of --storage has reserved characters: write @, /, ? and # as %40, %2F, %3F and %23, \
+             or use PGPASSWORD"
+                .into(),
         );
     }
     let options = url.parse::<sqlx::postgres::PgConnectOptions>();
@@ -96,11 +98,11 @@ async fn postgres(url: &str) -> Result<Opened, StartError> {
     Ok(self::opened(storage, accounts, Some(place)))
 }
 
-/// Whether a part of the password may have ended up where the host or the database is named, which are printed.
+/// Returns whether a part of the password would be taken for the host or the database name, which are printed.
 #[cfg(feature = "postgres")]
 fn has_raw_password(url: &str) -> bool {
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
-    // With a name and the begin of a password, but without a host: that is in what looks like the query.
+    // A user name and the start of a password, but no host: the host is in what looks like the query.
     let is_cut = query.contains('@') && !address.contains('@') && address.matches(':').count() > 1;
     let after_authority = address.splitn(4, '/').nth(3).unwrap_or_default();
     address.matches('@').count() > 1 || is_cut || after_authority.contains('@') || address.contains('#')
@@ -111,7 +113,7 @@ fn not_built_in(database: &str, feature: &str) -> Result<Opened, StartError> {
     Err(format!("this server was built without {database}: build it with --features axum,{feature}").into())
 }
 
-/// What lies behind a failure: the storage itself says only that it failed.
+/// Returns the innermost error. The outer one says only that the storage failed.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 fn cause(error: &grantor::StorageError) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |error| (*error).source());

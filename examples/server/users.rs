@@ -1,4 +1,4 @@
-//! The users of this server: their passwords.
+//! Checks the passwords of users.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,22 +16,25 @@ use crate::attempts::Attempts;
 use crate::hashing::{Hasher, authenticator_error};
 use crate::session::random_text;
 
-/// Everybody who can log in. A name is its own subject.
+/// The users, whose names are also their subjects.
 pub(crate) struct Users {
     accounts: Arc<dyn Accounts>,
     attempts: Arc<Attempts>,
     hasher: Hasher,
-    /// What an unknown user's password is compared with, so that it takes as long as a known one's.
-    nobody: String,
+    /// The hash for unknown users, so that their passwords take as long to check as those of known ones.
+    dummy_hash: String,
 }
 
 impl Users {
     pub(crate) fn new(accounts: Arc<dyn Accounts>, attempts: Arc<Attempts>) -> Result<Arc<Self>, StartError> {
-        Ok(Arc::new(Self { accounts, attempts, hasher: Hasher::new(), nobody: hash(&random_text())? }))
+        Ok(Arc::new(Self { accounts, attempts, hasher: Hasher::new(), dummy_hash: hash(&random_text())? }))
     }
 
-    /// Whose user name and password these are, if they are right, and if the peer has not tried too often. A wrong password and an unknown user look and cost the same.
-    /// An error says that nobody knows, never that they are wrong.
+    /// Checks a user name and a password, unless the peer has tried too often. The verdict and the time are the same
+    /// for a wrong password and for an unknown user.
+    ///
+    /// # Errors
+    /// If the password could not be checked.
     pub(crate) async fn check(
         &self,
         username: &str,
@@ -46,14 +49,14 @@ impl Users {
     }
 
     async fn find(&self, username: &str, password: Password) -> Result<Option<Subject>, BoxError> {
-        // Nobody has a name that none can have, and not every database takes one as a question.
+        // Not every database accepts a name that is no valid subject, so it is not asked for one.
         let user = Subject::new(username).ok();
         let known = match &user {
             Some(user) => self.accounts.password_hash(user).await?,
             None => None,
         };
         let user = user.filter(|_| known.is_some());
-        let hash = known.unwrap_or_else(|| self.nobody.clone());
+        let hash = known.unwrap_or_else(|| self.dummy_hash.clone());
         let matches = self.hasher.run(move || matches(&password, &hash)).await??;
         Ok(user.filter(|_| matches))
     }
@@ -70,14 +73,13 @@ pub(crate) fn hash(password: &str) -> Result<String, StartError> {
     Ok(argon2()?.hash_password(password.as_bytes())?.to_string())
 }
 
-/// Light, so that the example starts fast even where it was compiled without optimisation. In production take
-/// `Argon2::default()`.
+/// Returns a cheap configuration, which is fast in debug builds, too. In production, use `Argon2::default()`.
 fn argon2() -> Result<Argon2<'static>, StartError> {
     let params = Params::new(1_024, 2, 1, None)?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
-/// Lets the password grant check the same passwords as the login page; client secrets are checked as by default.
+/// Checks passwords for the password grant. Client secrets are checked by the default method.
 #[async_trait]
 impl Authenticator for Users {
     async fn authenticate_resource_owner(

@@ -9,7 +9,7 @@ use grantor::{Client, ClientId, ClientStore, MemoryStorage, Subject};
 use super::{Accounts, Result};
 use crate::lock;
 
-/// Gone when the server ends.
+/// Users and owners in memory. They are lost when the server stops.
 pub(crate) struct MemoryAccounts {
     storage: MemoryStorage,
     users: Mutex<HashMap<Subject, User>>,

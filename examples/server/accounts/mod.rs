@@ -1,7 +1,7 @@
-//! What this server keeps beside the library's records: its users, and who registered which application.
+//! Stores users, and the owners of registered applications.
 //!
-//! In a database that is two tables of the example's own, `example_users` and `example_applications`, beside the library's
-//! and reached through the same pool.
+//! In a database, the tables `example_users` and `example_applications` are beside those of the library and use the
+//! same pool.
 
 mod memory;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -17,36 +17,37 @@ pub(crate) use self::memory::MemoryAccounts;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use self::sql::SqlAccounts;
 
-/// A database that fails is answered with 503, whatever the reason.
+/// An error means that the database failed. Handlers respond with 503.
 pub(crate) type Result<T> = std::result::Result<T, BoxError>;
 
-/// Users by their names, and applications by who registered them.
+/// Users, and the applications that they registered.
 #[async_trait]
 pub(crate) trait Accounts: Send + Sync {
-    /// The hash of a user's password, if there is such a user.
+    /// Returns the password hash of a user. `None` if there is no such user.
     async fn password_hash(&self, user: &Subject) -> Result<Option<String>>;
 
-    /// Adds a user, unless there is one of this name; whether there was none.
+    /// Adds a user unless one with this name exists. Returns whether the user was added.
     async fn add_user(&self, user: &Subject, password_hash: &str) -> Result<bool>;
 
-    /// Adds a user. One who is there gets the new password and stays as he is otherwise.
+    /// Adds a user, or changes the password of an existing user.
     async fn put_user(&self, user: &Subject, password_hash: &str) -> Result<()>;
 
-    /// What a user wants to be called, if he has said so.
+    /// Returns the name that a user set by `PUT /api/me`.
     async fn display_name(&self, user: &Subject) -> Result<Option<String>>;
 
     async fn set_display_name(&self, user: &Subject, name: &str) -> Result<()>;
 
-    /// Notes down whose an application is, unless its owner has `most` already; whether it was noted. However many ask at
-    /// once, nobody gets past the limit.
+    /// Stores the owner of an application, unless the owner has `most` applications already. Returns whether it was
+    /// stored. Concurrent calls can't exceed the limit.
     async fn add_application(&self, owner: &Subject, id: &ClientId, most: u32) -> Result<bool>;
 
-    /// Whether a user has registered an application.
+    /// Returns whether a user owns an application.
     async fn is_owner(&self, user: &Subject, id: &ClientId) -> Result<bool>;
 
-    /// Forgets whose an application is, which makes room for another one. Does nothing if it is not this owner's.
+    /// Removes the owner of an application, which makes room for another one. Does nothing if it belongs to another
+    /// owner.
     async fn remove_application(&self, owner: &Subject, id: &ClientId) -> Result<()>;
 
-    /// The applications that a user has registered, in that order.
+    /// Returns the applications of a user, oldest first.
     async fn applications(&self, owner: &Subject) -> Result<Vec<Arc<Client>>>;
 }

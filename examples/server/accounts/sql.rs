@@ -1,4 +1,4 @@
-//! Accounts in a database: the same statements for SQLite and PostgreSQL.
+//! Accounts in a database. SQLite and PostgreSQL use the same statements.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS example_applications (
 CREATE INDEX IF NOT EXISTS example_applications_by_owner ON example_applications (owner, place);
 ";
 
-/// Two that say `IF NOT EXISTS` at the same moment can both find that it does not: one server at a time.
+/// Makes nodes create the tables one after the other. `IF NOT EXISTS` alone fails if two nodes run it at the same time.
 #[cfg(feature = "postgres")]
 const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(hashtextextended('example tables', 0))";
 
@@ -40,11 +40,11 @@ const DISPLAY_NAME: &str = "SELECT display_name FROM example_users WHERE name = 
 
 const SET_DISPLAY_NAME: &str = "UPDATE example_users SET display_name = $2 WHERE name = $1 RETURNING name";
 
-/// Does nothing if there is no room. The row is locked, so servers that do this at once can't get past the limit together.
+/// Changes no row if the limit is reached. The update locks the row, so concurrent nodes can't exceed the limit.
 const TAKE_PLACE: &str = "UPDATE example_users SET applications = applications + 1 \
      WHERE name = $1 AND applications < CAST($2 AS integer) RETURNING name";
 
-/// Comes after all that its owner has, some of which may have been removed.
+/// Adds an application after all others of its owner. `MAX` is needed because some may have been removed.
 const ADD_APPLICATION: &str = "INSERT INTO example_applications (client_id, owner, place) \
      SELECT CAST($1 AS text), CAST($2 AS text), COALESCE(MAX(place), 0) + 1 FROM example_applications WHERE owner = $2";
 
@@ -55,7 +55,8 @@ const REMOVE_APPLICATION: &str =
 
 const LEAVE_PLACE: &str = "UPDATE example_users SET applications = applications - 1 WHERE name = $1";
 
-/// Joined with the library's own table, whose columns are documented with its migrations: one query, not one for each.
+/// Joins the library's table of clients, whose columns are documented with its migrations. This takes one query instead
+/// of one for each application.
 const APPLICATIONS: &str = "SELECT CAST(clients.registration AS text) FROM example_applications own \
      JOIN grantor_clients clients ON clients.id = own.client_id WHERE own.owner = $1 ORDER BY own.place, own.client_id";
 
@@ -68,7 +69,7 @@ pub(crate) enum SqlAccounts {
 }
 
 impl SqlAccounts {
-    /// Creates the tables unless they are there.
+    /// Creates missing tables.
     pub(crate) async fn open(self) -> Result<Self> {
         match &self {
             #[cfg(feature = "postgres")]
@@ -86,9 +87,10 @@ impl SqlAccounts {
         Ok(self)
     }
 
-    /// Runs a statement and returns the first column of its rows. No page waits longer for it than for the library's own steps.
+    /// Runs a statement and returns the first column of its rows.
     async fn rows(&self, statement: &'static str, values: &[&str]) -> Result<Vec<Option<String>>> {
-        const LONGEST: Duration = Duration::from_secs(5);
+        // The library's own steps have the same deadline.
+        const DEADLINE: Duration = Duration::from_secs(5);
         macro_rules! fetch {
             ($pool:expr) => {{
                 let query = sqlx::query_scalar(statement);
@@ -103,7 +105,7 @@ impl SqlAccounts {
                 Self::Sqlite(pool) => fetch!(pool),
             }
         };
-        Ok(tokio::time::timeout(LONGEST, rows).await??)
+        Ok(tokio::time::timeout(DEADLINE, rows).await??)
     }
 }
 

@@ -36,7 +36,7 @@ impl Exchange {
         };
         Self {
             title,
-            remark: "The client checks that state is the value that it sent, and that iss is the issuer of this server.",
+            remark: "The client checks that state is the value it sent, and that iss is the issuer of this server.",
             request: format!("GET /demo/callback?\n{}", shown(given)),
             response: String::new(),
             succeeded: !answer.contains_key("error"),

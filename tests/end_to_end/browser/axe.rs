@@ -62,8 +62,9 @@ impl Auditor {
         self.page.execute(self.axe, Vec::new()).await.unwrap();
         let script = "
             const [tags, done] = arguments;
+            const text = rule => `${rule.id}: ${rule.nodes.map(node => node.html).join(' ')}`;
             axe.run({ runOnly: { type: 'tag', values: tags }, resultTypes: ['violations'] }).then(
-                found => done(found.violations.map(rule => `${rule.id}: ${rule.nodes.map(node => node.html).join(' ')}`)),
+                found => done(found.violations.map(text)),
                 error => done([String(error)]),
             )";
         let found = self.page.execute_async(script, vec![json!(TAGS)]).await.unwrap();

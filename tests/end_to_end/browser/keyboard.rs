@@ -39,7 +39,8 @@ async fn focused(page: &Client) -> Focused {
         const style = getComputedStyle(element);
         return {
             name: label.innerText.trim().split('\\n')[0],
-            visible: (element.contains(seen) || seen?.contains(element)) && style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 2,
+            visible: (element.contains(seen) || seen?.contains(element))
+                && style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 2,
         }";
     serde_json::from_value(page.execute(script, Vec::new()).await.unwrap()).unwrap()
 }

@@ -23,11 +23,11 @@ async fn built_in_secrets_are_printed_once_and_stay(place: Place) {
     let before = place.start(&[]);
     let (password, secret) = printed(&before, "machine");
     assert_eq!((password.len(), secret.len()), (12, 43), "{}", before.introduction);
-    assert!(!before.introduction.contains("from before") && !before.introduction.contains("--new-secrets"));
+    assert!(!before.introduction.contains("from an earlier start") && !before.introduction.contains("--new-secrets"));
     drop(before);
 
     let after = place.start(&[]);
-    assert_eq!(printed(&after, "machine"), ("from before".to_owned(), "from before".to_owned()));
+    assert_eq!(printed(&after, "machine"), ("from an earlier start".to_owned(), "from an earlier start".to_owned()));
     assert!(after.introduction.contains("--new-secrets"), "{}", after.introduction);
     assert_eq!(logged_in(&after, "alice", &password).await.status, 303);
     assert_eq!(for_itself(&after, "machine", &secret).await.0, 200);
@@ -102,7 +102,7 @@ async fn walk_through(example: &Example, password: &str) {
 async fn default_storage_is_a_private_file_in_current_directory() {
     let folder = Folder::new();
     let example = Example::start_in(folder.path(), &[]);
-    assert!(example.introduction.contains("kept in the SQLite file grantor.db"), "{}", example.introduction);
+    assert!(example.introduction.contains("stored in the SQLite file grantor.db"), "{}", example.introduction);
     let (password, _) = printed(&example, "web");
     let issuer = example.base.clone();
     drop(example);
@@ -119,7 +119,7 @@ async fn memory_storage_keeps_nothing_on_restart() {
     let flags = ["--storage", "memory"];
     let folder = Folder::new();
     let before = Example::start_in(folder.path(), &flags);
-    assert!(before.introduction.contains("Everything is in memory and gone"), "{}", before.introduction);
+    assert!(before.introduction.contains("Everything is in memory"), "{}", before.introduction);
     let (password, _) = printed(&before, "web");
     drop(before);
     let after = Example::start_in(folder.path(), &flags);

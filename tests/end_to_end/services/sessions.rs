@@ -341,7 +341,7 @@ async fn session_cookie_host_differs_from_loopback_redirects() {
     assert_eq!(server.host_str(), Some("localhost"));
     let redirect = example.introduction.lines().find(|line| line.contains("redirect_uri")).expect("a redirect URI");
     assert!(redirect.contains("http://127.0.0.1/"), "{redirect}");
-    assert!(example.introduction.contains(&format!("Open {}/demo", example.base)), "{}", example.introduction);
+    assert!(example.introduction.contains(&format!("At {}/demo", example.base)), "{}", example.introduction);
     let metadata = example.url("/.well-known/oauth-authorization-server");
     let metadata: serde_json::Value = reqwest::get(metadata).await.unwrap().json().await.unwrap();
     assert_eq!(metadata["issuer"], example.base);

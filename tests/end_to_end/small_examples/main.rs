@@ -161,9 +161,9 @@ fn custom_storage_survives_lost_answer_and_detects_theft() {
 alice allows the app: 4 documents (issuer, client, grant, code)
 the code is redeemed: 6 documents (and two tokens)
 the refresh token is redeemed: 8 documents (and two more)
-asked again at once, the answer is the same: true; 10 documents (how often that was, and a counter)
+the refresh is repeated, with the same response: true; 10 documents (a count of repeats, and a counter)
 the code is replayed: invalid_grant
-and the newest access token with it: invalid_token
+the newest access token is then rejected: invalid_token
 alice's connected applications: 0
 after the purge: 4 documents (issuer, client, and the last two)
 ";
