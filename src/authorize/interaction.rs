@@ -50,9 +50,10 @@ impl PendingAuthorization {
     ///   [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity) it applies to any
     ///   client. In both cases the redirect URI must be `https` with a host name; an IP address or `localhost` is not
     ///   enough (RFC 8252 §8.6).
-    /// * The earlier consent is a live grant that this user gave the client on a consent page. It must cover the whole
-    ///   scope. If no administrator registered the client, host and port of the redirect URI must be the same as
-    ///   before. Only the newest hundred grants are considered.
+    /// * The earlier consent is a live grant that this user gave the client on a consent page, or a live grant that was
+    ///   opened because of an earlier consent. So consent lasts as long as the client returns before all of these grants
+    ///   have ended. The grant must cover the whole scope. If no administrator registered the client, host and port of
+    ///   the redirect URI must be the same as before. Only the newest hundred grants are considered.
     /// * A [`first_party`](crate::client::ClientBuilder::first_party) client needs no consent if its redirect URI is
     ///   `https` with a host name.
     /// * The age of a login is measured at the time when the request was first seen. A login time without a fraction of

@@ -2,6 +2,7 @@
 //! a host with sessions.
 
 use grantor::authorize::{ConsentReason, LoginReason};
+use grantor::storage::GrantSelector;
 use grantor::{Clock, Interaction, UserSession};
 use time::Duration;
 
@@ -225,6 +226,21 @@ async fn prompt_consent_asks_although_consent_is_on_record() {
     assert!(t.events.events().last().unwrap().text.contains("consent: Given"));
     let bob = UserSession::new(subject("bob"));
     drop(consent(first_visit(&t, &Ask::code(&app), Some(&bob)).await, ConsentReason::NotGiven));
+}
+
+#[tokio::test]
+async fn consent_lasts_until_its_last_grant_ends() {
+    let (t, app) = with_consent().await;
+    let alice = logged_in(&t);
+    let [given] = &grants_of(&t, &app).await[..] else { panic!("one grant") };
+    t.clock.advance(Duration::SECOND);
+    let Interaction::Proceed(proceed) = first_visit(&t, &Ask::code(&app), Some(&alice)).await else { panic!("asked") };
+    assert!(proceed.approve().await.code().is_some());
+    t.server.revoke_grants(&GrantSelector::Id(given.id)).await.unwrap();
+    let [continued] = &grants_of(&t, &app).await[..] else { panic!("one grant") };
+    let Interaction::Proceed(_) = first_visit(&t, &Ask::code(&app), Some(&alice)).await else { panic!("asked") };
+    t.server.revoke_grants(&GrantSelector::Id(continued.id)).await.unwrap();
+    drop(consent(first_visit(&t, &Ask::code(&app), Some(&alice)).await, ConsentReason::NotGiven));
 }
 
 // covers: OC-21 (OpenID Connect Core §3.1.2.1)
