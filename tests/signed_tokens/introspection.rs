@@ -97,8 +97,8 @@ async fn registered_algorithm_signs_the_answer_or_none_does() {
             assert_eq!(t.events.count("introspection_refused"), refused + 1, "{algorithm}");
             assert_eq!(findings, [ClientLint::IntrospectionAlgorithmNotServed(algorithm)]);
             let told = format!(
-                "the introspection_signed_response_alg {algorithm} of the client is not one of the server's keys: add a \
-                 key, or change the member"
+                "the introspection_signed_response_alg {algorithm} of the client has no key on the server: add a key, or \
+                 change the member"
             );
             assert_eq!(findings[0].to_string(), told);
         }
