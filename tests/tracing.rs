@@ -600,7 +600,7 @@ async fn full_run_logs_every_event_and_no_secret() {
         ("host data", HOST_DATA.to_owned()),
         ("state", STATE.to_owned()),
         ("cause of a failure", CAUSE.to_owned()),
-        ("cause of a storage's failure", "a test made".to_owned()),
+        ("cause of a storage's failure", "a test made this call".to_owned()),
         ("server key", String::from_utf8(SERVER_KEY.to_vec()).unwrap()),
     ];
     for client in [&stage.app, &stage.api] {
