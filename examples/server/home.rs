@@ -16,7 +16,7 @@ pub(crate) async fn show(State(app): State<App>, session: Session) -> Response {
         h1 { "A small OAuth 2.0 provider" }
         p.lead {
             "Log in, give an application access to your account, see what it can do, and end its access. The code is in "
-             code { "examples/server" } "."
+            code { "examples/server" } "."
         }
         div.tiles {
             (tile("/demo", "Demo", "A built-in client asks for access and shows every request and response."))
