@@ -1,36 +1,180 @@
-//! An OAuth 2.0 authorization server to build into a web app: the grant logic, without a web framework and without an
-//! async runtime.
+//! An OAuth 2.0 authorization server as a library. Your users log in at your app and let other applications use your
+//! API in their name. You keep your web framework, users, sessions and pages.
 //!
-//! # What it is for
-//! * A web app that wants to *be* an OAuth provider for its own API.
-//! * An API that needs `/authorize` and `/token` in-process, without running an identity provider beside it.
-//! * Tests of grant flows in memory, with a clock and randomness that the test controls.
+//! The library needs no web framework and no async runtime. It has adapters for axum and actix-web, and storages for
+//! PostgreSQL, SQLite and memory.
 //!
-//! It is not an identity provider: login, consent pages and sessions are the host's.
+//! # Login, consent and code exchange with axum
+//! `your_app` has your sessions and pages. [The manual](manual::with_axum) has a complete program, ready to paste.
 //!
-//! # How a request travels
-//! ```text
-//! host framework ─► Request ─► params (decoded once, strictly)
-//!   /authorize ─► client ─► redirect target (from here on an error may redirect)
-//!              ─► ordered checks ─► PendingAuthorization
-//!              ─► Interaction ─► the host's login and consent ─► approve | deny ─► Response
-//!   /token     ─► client authentication ─► grant handler decides
-//!              ─► issue ─► TokenResponse ─► Response
-//!   API        ─► bearer check ─► require(scope) ─► Access
 //! ```
-//! Each arrow is a type: what it leads to can't be had without what it comes from.
+//! # #[cfg(feature = "axum")]
+//! # mod example {
+//! # mod your_app {
+//! #     use axum::extract::FromRequestParts;
+//! #     use axum::http::request::Parts;
+//! #     use axum::response::Response;
+//! #     pub struct Session;
+//! #     impl Session {
+//! #         pub fn user(&self) -> Option<&grantor::UserSession> { None }
+//! #         pub fn secret(&self) -> &[u8] { b"random" }
+//! #     }
+//! #     impl<S: Send + Sync> FromRequestParts<S> for Session {
+//! #         type Rejection = std::convert::Infallible;
+//! #         async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Self::Rejection> { Ok(Self) }
+//! #     }
+//! #     pub fn login_page(_return_target: &str) -> Response { Response::default() }
+//! #     pub fn consent_page(_: &grantor::Consent, _form_token: &str) -> Response { Response::default() }
+//! # }
+//! use axum::Router;
+//! use axum::extract::State;
+//! use axum::response::{IntoResponse, Response};
+//! use axum::routing::{any, get, post};
+//! use grantor::axum::{require, routes, run_to_completion};
+//! use grantor::{Access, Approval, AuthorizationServer, BearerError, BuildError, Interaction, MemoryStorage, Request};
 //!
-//! # The nouns
-//! | noun | what it is |
+//! use your_app::{Session, consent_page, login_page};
+//!
+//! pub async fn app(storage: MemoryStorage) -> Result<Router, BuildError> {
+//!     let oauth = AuthorizationServer::builder("https://id.example.com")
+//!         .storage(storage) // or SqliteStorage, PostgresStorage, your own
+//!         .scope("user:read", "Read your profile")
+//!         .scope("user:write", "Change your profile")
+//!         .build()
+//!         .await?;
+//!     Ok(Router::new()
+//!         .route("/authorize", any(authorize))
+//!         .route("/consent", post(decide))
+//!         .route("/me", get(me).layer(require(&oauth, ["user:read"])))
+//!         .merge(routes(&oauth)) // token, revocation, introspection, metadata
+//!         .with_state(oauth))
+//! }
+//!
+//! async fn authorize(State(oauth): State<AuthorizationServer>, session: Session, request: Request) -> Response {
+//!     match oauth.interaction(&request, session.user()).await {
+//!         Interaction::Login(login) => login_page(&login.return_target()), // the browser comes back there
+//!         Interaction::SelectAccount(accounts) => login_page(&accounts.return_target()),
+//!         Interaction::Consent(consent) => consent_page(&consent, &consent.form_token(session.secret())),
+//!         Interaction::Proceed(proceed) => run_to_completion(proceed.approve()).await.into_response(),
+//!         Interaction::Respond(response) => response.into_response(), // an error, for the browser or for the client
+//!     }
+//! }
+//!
+//! async fn decide(State(oauth): State<AuthorizationServer>, session: Session, request: Request) -> Response {
+//!     match (oauth.resume_form(&request, session.secret()).await, session.user()) {
+//!         (Err(error), _) => error.into_response(), // a page: the form is forged, changed or too old
+//!         (Ok((consent, form)), Some(user)) if form.approved => {
+//!             run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
+//!         }
+//!         (Ok((consent, _)), _) => run_to_completion(consent.deny()).await.into_response(),
+//!     }
+//! }
+//!
+//! async fn me(access: Access) -> Result<String, BearerError> {
+//!     Ok(format!("You are {}.", access.user()?)) // a token without a user gets 403
+//! }
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! A client sends the browser to `/authorize`, and gets it back with a code. It then redeems the code at `/token`,
+//! which is one of the `routes`.
+//!
+//! # Examples
+//! | example | shows |
 //! |---|---|
-//! | [`Client`] | a registered application (RFC 6749 §2) |
-//! | [`Grant`] | one act of authorization: who, which client, which scope, until when, revoked or not. Revoking it is one write that ends every token of it |
-//! | token | an [`AuthorizationCode`], [`AccessToken`] or [`RefreshToken`]; belongs to one grant; stored only as its SHA-256 |
-//! | [`Scope`] | a set of scope tokens (RFC 6749 §3.3) |
-//! | [`Policy`] | every switch and lifetime of the server; the default is RFC 9700 and OAuth 2.1 |
+//! | `examples/axum.rs`, `examples/actix.rs` | a provider in 120 lines, with login and consent |
+//! | `examples/server` | a complete provider: registration, connected applications, a protected API and a client |
+//! | `examples/separate_api.rs` | an API in another process |
+//! | `examples/custom_http.rs` | a server on plain hyper |
+//! | `examples/custom_storage.rs` | a storage of your own |
 //!
-//! # A first server
-//! A machine asks for a token and uses it. In memory here; the feature `axum` serves the same over HTTP.
+//! # The manual
+//! [`manual`] begins with tasks: [add login with your app to an axum app](manual::with_axum), [or to another
+//! app](manual::with_your_stack), [protect an API](manual::separate_api), [test your flows](manual::testing), [choose a
+//! storage](manual::storage), [run it in production](manual::operators). Reference pages follow:
+//! [defaults](manual::defaults), [threats](manual::threats), [what is missing](manual::non_features).
+//!
+//! # Items by task
+//! **Build a server**
+//!
+//! | item | purpose |
+//! |---|---|
+//! | [`AuthorizationServer`] | The server. Cheap to clone; all its endpoints are methods. |
+//! | [`Builder`] | Sets storage, scopes, authenticator, keys and more, and checks the settings. |
+//! | [`Policy`] | Every switch and lifetime, with safe defaults. [`policy::Dangerous`] has the unsafe switches. |
+//! | [`Client`], [`ClientCredential`] | A registered application and its secrets (RFC 6749 §2). See [`client`]. |
+//! | [`lint`] | Finds settings and clients that need attention. |
+//!
+//! **Serve the authorization endpoint** (RFC 6749 §3.1). See [`authorize`].
+//!
+//! | item | purpose |
+//! |---|---|
+//! | [`AuthorizationServer::interaction`] | Returns the next step for a request and a user: an [`Interaction`]. |
+//! | [`UserSession`] | The user who is logged in, and since when. |
+//! | [`Consent`], [`ConsentForm`] | What a consent page shows, and the form that it sends. |
+//! | [`Approval`] | The decision of a user, perhaps for less than the application asked for. |
+//! | [`AuthorizationServer::authorize`], [`PendingAuthorization`] | The same endpoint without the steps, to drive it yourself. |
+//!
+//! **Serve the other endpoints**
+//!
+//! | item | purpose |
+//! |---|---|
+//! | [`AuthorizationServer::routes`], [`handle`](AuthorizationServer::handle) | List all endpoints; answer a request to any of them. |
+//! | [`AuthorizationServer::token`] | The token endpoint (RFC 6749 §3.2). [`grant_type`] has the grants, and the trait for your own. |
+//! | [`AuthorizationServer::revoke`], [`introspect`](AuthorizationServer::introspect), [`metadata`](AuthorizationServer::metadata) | Revocation, introspection and metadata (RFC 7009, 7662, 8414). |
+//! | [`Capability`] | Adds an endpoint of yours to the server. |
+//! | [`Request`], [`Response`] | Plain data that every web stack can fill in and send. |
+//!
+//! **Protect an API**
+//!
+//! | item | purpose |
+//! |---|---|
+//! | [`AuthorizationServer::bearer`], [`Bearer`] | Checks an access token (RFC 6750). |
+//! | [`Access`] | The user and client of a request whose token has the required scopes. |
+//! | [`ResourceServer`] | Checks tokens in another process, by introspection. |
+//! | [`ProtectedResource`] | Metadata by which clients find the server of an API (RFC 9728). |
+//!
+//! **Manage access**
+//!
+//! | item | purpose |
+//! |---|---|
+//! | [`AuthorizationServer::connections`] | Lists the applications that a user connected. |
+//! | [`AuthorizationServer::revoke_grants`] | Revokes grants of a user, a client or both. |
+//! | [`ClientRegistry`] | Registers, changes and removes clients. |
+//! | [`Authenticator::subject_status`] | Stops tokens of users who are suspended or gone. |
+//! | [`TokenCustomizer`] | Refuses, narrows or extends tokens. See [`customizer`]. |
+//! | [`Observer`], [`Event`] | The audit log. |
+//! | [`AuthorizationServer::purge`] | Deletes what has expired. |
+//!
+//! **Terms**
+//!
+//! | term | meaning |
+//! |---|---|
+//! | [`Grant`] | One act of authorization: user, client, scope and end. Revoking it is one write that ends all its tokens. |
+//! | token | An [`AuthorizationCode`], [`AccessToken`] or [`RefreshToken`]. It belongs to one grant, and is stored as its SHA-256 only. |
+//! | [`Scope`] | A set of scope tokens (RFC 6749 §3.3). |
+//! | [`Subject`] | The identifier of a user. |
+//! | [`Error`], [`Refusal`] | What a client is told, and the precise reason that only the observer learns. |
+//!
+//! # Two forms of each endpoint
+//! The HTTP form takes the [`Request`] that your web stack received. The typed form takes a request that you build from
+//! values, and returns a `Result` of values. The HTTP form reads its request, calls the typed form and renders the
+//! result.
+//!
+//! | endpoint | HTTP form | typed form | typed result |
+//! |---|---|---|---|
+//! | token | [`token`](AuthorizationServer::token) | [`token_request`](AuthorizationServer::token_request) | [`TokenResponse`] or [`Error`] |
+//! | revocation | [`revoke`](AuthorizationServer::revoke) | [`revocation_request`](AuthorizationServer::revocation_request) | `()` or [`Error`] |
+//! | introspection | [`introspect`](AuthorizationServer::introspect) | [`introspection_request`](AuthorizationServer::introspection_request) | [`Introspection`] or [`Error`] |
+//! | authorization | [`authorize`](AuthorizationServer::authorize) | [`authorization_request`](AuthorizationServer::authorization_request) | [`PendingAuthorization`] or [`AuthorizationError`] |
+//! | your API | [`bearer`](AuthorizationServer::bearer) | [`bearer_request`](AuthorizationServer::bearer_request) | [`Bearer`] or [`BearerError`] |
+//!
+//! The first three HTTP forms return the [`Response`] to send. `authorize` returns an [`AuthorizationOutcome`], because
+//! login and consent are yours, and `bearer` returns a `Result`. `into` turns the errors of these two into a
+//! [`Response`]; [`AuthorizationServer::refuse`] does so for an [`Error`].
+//!
+//! A machine asks for a token and uses it, by the typed forms:
 //!
 //! ```
 //! use grantor::{AuthorizationServer, BearerRequest, MemoryStorage, TokenRequest};
@@ -39,7 +183,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let storage = MemoryStorage::new();
-//! let secret = ClientSecret::random()?; // shown once
+//! let secret = ClientSecret::random()?; // show it once
 //! let machine = Client::confidential("machine", ClientCredential::secret(&secret))
 //!     .client_credentials()
 //!     .own_scope("report:read")
@@ -65,90 +209,161 @@
 //! # }
 //! ```
 //!
-//! # Two forms of each endpoint
-//! The HTTP form takes the [`Request`] that your web stack received. The typed form is named after the request that it takes, which you
-//! put together yourself, and returns a `Result` of values. The HTTP form reads its request, calls the typed form and renders the result.
+//! # Traits that you can implement
+//! You need none of them with a shipped storage and users who log in at your pages.
 //!
-//! | endpoint | HTTP form | typed form | typed result |
-//! |---|---|---|---|
-//! | token | [`token`](AuthorizationServer::token) | [`token_request`](AuthorizationServer::token_request) | [`TokenResponse`] or [`Error`] |
-//! | revocation | [`revoke`](AuthorizationServer::revoke) | [`revocation_request`](AuthorizationServer::revocation_request) | `()` or [`Error`] |
-//! | introspection | [`introspect`](AuthorizationServer::introspect) | [`introspection_request`](AuthorizationServer::introspection_request) | [`Introspection`] or [`Error`] |
-//! | authorization | [`authorize`](AuthorizationServer::authorize) | [`authorization_request`](AuthorizationServer::authorization_request) | [`PendingAuthorization`] or [`AuthorizationError`] |
-//! | your API | [`bearer`](AuthorizationServer::bearer) | [`bearer_request`](AuthorizationServer::bearer_request) | [`Bearer`] or [`BearerError`] |
-//!
-//! The first three HTTP forms return the [`Response`] to send. The last two leave the answer of a good request to you: `authorize` returns
-//! an [`AuthorizationOutcome`], because login and consent are yours, and `bearer` a `Result`. Each error of theirs is made into a
-//! [`Response`] by `into`; [`AuthorizationServer::refuse`] does that for an [`Error`].
-//!
-//! # What a host supplies
-//! | what | how | without it |
+//! | trait | supplies | without it |
 //! |---|---|---|
-//! | records | [`Storage`] and [`ClientStore`]; read [the contract](storage) | [`MemoryStorage`] |
-//! | credentials, the status of users | [`Authenticator`] | client secrets are compared by digest; there are no users to check |
-//! | changes to tokens | [`TokenCustomizer`] | tokens are as the grant handlers decide |
-//! | scopes | [`Builder::scope`], each with a description | the server does not build |
-//! | pages | login and consent: the host's own; the rest by [`PageTemplates`](authorize::PageTemplates), in the user's [`Languages`] | plain ones |
-//! | time, randomness | [`Clock`], [`Entropy`] | the operating system's |
-//! | audit | [`Observer`] | events are dropped |
-//! | more endpoints | [`Capability`] | the library's own |
-//! | more grant types | [`GrantHandler`](grant_type::GrantHandler) | the five of RFC 6749 |
+//! | [`Storage`], [`ClientStore`], [`EphemeralStore`] | records; read [the contract](storage) | a shipped storage, such as [`MemoryStorage`] |
+//! | [`Authenticator`] | checks of secrets, and the status of users | client secrets are compared by digest; all users are active |
+//! | [`TokenCustomizer`] | changes to tokens | tokens stay as the grant handlers decide |
+//! | [`GrantHandler`](grant_type::GrantHandler) | more grant types | the five of RFC 6749 |
+//! | [`PageTemplates`](authorize::PageTemplates) | the pages of the library, in the user's [`Languages`] | plain pages |
+//! | [`Observer`] | an audit log | events are dropped |
+//! | [`Clock`], [`Entropy`] | time and randomness | those of the operating system |
 //!
-//! Most of these traits are asynchronous: put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`. The
-//! documentation of each method shows the signature that you write.
+//! Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`. These are the
+//! signatures, ready to copy; methods that have a default may stay out:
 //!
-//! # Where to find what
-//! | to read about | look at |
-//! |---|---|
-//! | the authorization endpoint, RFC 6749 §3.1 | [`authorize`], [`AuthorizationServer::interaction`], [`Interaction`], [`PendingAuthorization`] |
-//! | the token endpoint, §3.2 | [`AuthorizationServer::token`], [`TokenRequest`], [`TokenResponse`] |
-//! | the grants, §4 and §6 | [`grant_type`] |
-//! | clients and their authentication, §2 | [`client`] |
-//! | errors, §4.1.2.1 and §5.2 | [`error`] |
-//! | revocation, introspection, metadata (RFC 7009, 7662, 8414) | [`AuthorizationServer::revoke`], [`introspect`](AuthorizationServer::introspect), [`metadata`](AuthorizationServer::metadata) |
-//! | all endpoints as a list, and one call that serves them | [`AuthorizationServer::routes`], [`handle`](AuthorizationServer::handle) |
-//! | an endpoint of your own | [`Capability`], [`AuthorizationServer::authenticate_client`], [`bearer`](AuthorizationServer::bearer) |
-//! | an API that clients find the server by (RFC 9728) | [`ProtectedResource`], [`AuthorizationServer::resource_metadata`] |
-//! | a user's connected applications | [`AuthorizationServer::connections`], [`revoke_grants`](AuthorizationServer::revoke_grants) |
-//! | users who are suspended or gone | [`Authenticator::subject_status`] |
-//! | refusing, narrowing or adding to tokens | [`customizer`], [`Builder::token_customizer`] |
-//! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
-//! | a server for machines only | [`manual::machines`] |
-//! | an API in another process, RFC 7662 | [`ResourceServer`], [`manual::separate_api`] |
-//! | how to put it into an app | [`manual::with_axum`], [`manual::with_actix_web`], [`manual::with_your_stack`] |
-//! | how to test your flows | [`manual::testing`] |
-//! | how to come from oxide-auth or oauth-as | [`manual::migrating`] |
-//! | which storage to take, and how to write one | [`manual::storage`] |
-//! | what a storage must guarantee | [`storage`], [`storage::ephemeral`] |
-//! | defaults and dangerous switches, and why | [`Policy`], [`policy::Dangerous`], [`manual::defaults`] |
-//! | settings and clients that need attention | [`lint`] |
-//! | what to log, purge, rotate and back up | [`manual::operators`] |
-//! | attackers, and what stops them | [`manual::threats`] |
-//! | what is not here, and what to do instead | [`manual::non_features`] |
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use async_trait::async_trait;
+//! use grantor::customizer::{Inspection, Issuance, TokenChanges};
+//! use grantor::storage::{Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption};
+//! use grantor::secret::TokenHash;
+//! use grantor::{Authenticator, AuthenticatorError, Client, ClientAttempt, ClientStore, Error, Grant, ResourceOwnerAttempt};
+//! use grantor::{Storage, StorageError, StoredToken, Subject, SubjectStatus, TokenCustomizer, Verdict};
+//! use serde_json::{Map, Value};
+//! use time::OffsetDateTime;
+//!
+//! struct Mine;
+//!
+//! #[async_trait]
+//! impl Authenticator for Mine {
+//!     // Each method has a default.
+//!     async fn authenticate_client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+//!         todo!()
+//!     }
+//!
+//!     async fn authenticate_resource_owner(
+//!         &self,
+//!         attempt: &ResourceOwnerAttempt<'_>,
+//!     ) -> Result<Verdict<Subject>, AuthenticatorError> {
+//!         todo!()
+//!     }
+//!
+//!     async fn subject_status(&self, subject: &Subject) -> Result<SubjectStatus, AuthenticatorError> {
+//!         todo!()
+//!     }
+//! }
+//!
+//! #[async_trait]
+//! impl TokenCustomizer for Mine {
+//!     // Each method has a default.
+//!     async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
+//!         todo!()
+//!     }
+//!
+//!     async fn introspection(&self, inspection: &Inspection<'_>) -> Result<Option<Map<String, Value>>, Error> {
+//!         todo!()
+//!     }
+//! }
+//!
+//! #[async_trait]
+//! impl ClientStore for Mine {
+//!     async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+//!         todo!()
+//!     }
+//! }
+//!
+//! #[async_trait]
+//! impl Storage for Mine {
+//!     async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
+//!         todo!()
+//!     }
+//!
+//!     async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
+//!         todo!()
+//!     }
+//!
+//!     async fn redeem(
+//!         &self,
+//!         redemption: &Redemption,
+//!         successors: &[StoredToken],
+//!     ) -> Result<RedeemOutcome, StorageError> {
+//!         todo!()
+//!     }
+//!
+//!     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+//!         todo!()
+//!     }
+//!
+//!     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+//!         todo!()
+//!     }
+//!
+//!     async fn list_grants(
+//!         &self,
+//!         which: &GrantSelector,
+//!         now: OffsetDateTime,
+//!         page: &GrantPage,
+//!     ) -> Result<Vec<Arc<Grant>>, StorageError> {
+//!         todo!()
+//!     }
+//!
+//!     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+//!         todo!()
+//!     }
+//!
+//!     async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError> {
+//!         todo!()
+//!     }
+//!
+//!     async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError> {
+//!         todo!()
+//!     }
+//! }
+//! ```
+//!
+//! The documentation of [`EphemeralStore`], [`GrantHandler`](grant_type::GrantHandler), [`Capability`] and
+//! [`Introspector`](resource_server::Introspector) shows the signatures of their methods.
+//!
+//! # How a request travels
+//! ```text
+//! your framework ─► Request ─► parameters (decoded once, strictly)
+//!   /authorize ─► client ─► redirect target (from here on an error may redirect)
+//!              ─► ordered checks ─► PendingAuthorization
+//!              ─► Interaction ─► your login and consent ─► approve | deny ─► Response
+//!   /token     ─► client authentication ─► grant handler decides
+//!              ─► issue ─► TokenResponse ─► Response
+//!   API        ─► bearer check ─► require(scope) ─► Access
+//! ```
+//! Each step is a type that can only be constructed from the previous one.
 //!
 //! # Features
-//! None is on by default. A feature adds items and never changes what the others do.
+//! No feature is on by default. A feature adds items and never changes what the others do.
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `axum` | `grantor::axum`: the endpoints as a router, extractors and responses; includes `http` |
 //! | `actix-web` | `grantor::actix`: the endpoints as routes of an actix-web app, extractors and responses |
-//! | `axum` | `grantor::axum`: the endpoints as a router, extractors and responses; brings `http` |
-//! | `http` | conversions of [`Request`] and [`Response`] from and to the types of the crate `http`, for hyper and what is built on it |
+//! | `http` | conversions of [`Request`] and [`Response`] from and to the types of the crate `http`, which hyper and others use |
 //! | `jwt` | `grantor::jose`: keys, signed access tokens and signed introspection responses; see [`manual::signing_keys`] |
-//! | `tracing` | `grantor::tracing`: audit events, and a span for each endpoint |
 //! | `postgres` | [`storage::PostgresStorage`](storage): clients, grants and tokens in PostgreSQL, for one node or many |
 //! | `sqlite` | [`storage::SqliteStorage`](storage): the same in an SQLite file, for one machine |
-//! | `testing` | `grantor::testing`: a test server, a clock to move, seeded randomness, a wrapper that fails or changes calls of a storage, and the contract of a storage as a suite |
+//! | `testing` | `grantor::testing`: a test server with a clock that you move, faults, and the contract of a storage as a test suite |
+//! | `tracing` | `grantor::tracing`: audit events, and a span for each endpoint |
 //!
-//! A host that implements a trait or names a time also depends on `async-trait` 0.1 and `time` 0.3, and one that attaches data to
-//! grants or members to responses on `serde_json` 1.
+//! If you implement a trait or name a time, also depend on `async-trait` 0.1 and `time` 0.3. If you attach data to
+//! grants or add members to responses, depend on `serde_json` 1.
 //!
-//! Rust 1.88 is enough, but for `postgres` and `sqlite`, which need 1.94 because sqlx 0.9 does.
+//! The crate needs Rust 1.88, and 1.94 with `postgres` or `sqlite`, because sqlx 0.9 does.
 //!
 //! # Secrets
-//! Tokens, codes, passwords and client secrets are [`Secret`]s: redacted in `Debug`, without `PartialEq`, overwritten when
-//! dropped. None is ever part of an error text, an event or a stored record. (Requests overwrite what they hold, too; a
-//! decoded form and the bytes of a response pass through ordinary memory.)
+//! Tokens, codes, passwords and client secrets are [`Secret`]s: redacted in `Debug`, without `PartialEq`, and
+//! overwritten when dropped. None of them appears in an error text, an event or a stored record. Requests overwrite
+//! their contents, too. A decoded form and the bytes of a response are in ordinary memory for a while.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
