@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::{read, words};
 
 /// Pages whose links and code are still for docs.rs alone.
-const FOR_RUSTDOC: [&str; 7] =
-    ["client_libraries", "defaults", "migrating", "non_features", "operators", "signing_keys", "threats"];
+const FOR_RUSTDOC: [&str; 4] = ["client_libraries", "migrating", "non_features", "signing_keys"];
 
 /// Names and texts of the pages, without the table of links.
 fn pages() -> BTreeMap<String, String> {
