@@ -55,7 +55,7 @@ impl Challenge {
                 no_space && value.bytes().all(|b| matches!(b, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e)),
                 "{header}"
             );
-            assert!(params.insert(name.to_owned(), value.to_owned()).is_none(), "{name} stands twice in {header}");
+            assert!(params.insert(name.to_owned(), value.to_owned()).is_none(), "{name} occurs twice in {header}");
             if after.is_empty() {
                 return Self { scheme: scheme.to_owned(), params };
             }

@@ -231,7 +231,7 @@ async fn parallel_code_redemptions_let_one_win_and_end_the_grant() {
         let grant = t.storage.find(&approved.code().hash()).await.unwrap().unwrap().grant;
         assert!(grant.revoked_at.is_some(), "round {round}");
         assert_eq!(t.events.count("tokens_issued"), 1, "round {round}");
-        assert!(t.events.count("code_replayed") > 0, "round {round}: nobody was told");
+        assert!(t.events.count("code_replayed") > 0, "round {round}: no event");
     }
 }
 
@@ -254,7 +254,7 @@ async fn parallel_refreshes_within_grace_share_one_lineage() {
         assert!(bench.is_live(&results[0].as_ref().unwrap().access_token).await, "round {round}");
         assert_eq!(bench.t.events.count("refresh_repeated"), RUNNERS - 1, "round {round}");
         assert_eq!(bench.t.events.count("refresh_token_reused"), 0, "round {round}");
-        assert!(bench.refresh(successor.expose()).await.is_ok(), "round {round}: the lineage goes on");
+        assert!(bench.refresh(successor.expose()).await.is_ok(), "round {round}: the lineage continues");
     }
 }
 
@@ -278,7 +278,7 @@ async fn parallel_refreshes_without_grace_end_the_grant() {
         }
         let refreshed = t.refresh(&app, won[0].refresh_token.as_ref().unwrap()).await;
         assert!(is_invalid_grant(&refreshed), "round {round}: the successor lives on");
-        assert!(t.events.count("refresh_token_reused") > 0, "round {round}: nobody was told");
+        assert!(t.events.count("refresh_token_reused") > 0, "round {round}: no event");
     }
 }
 
@@ -641,7 +641,7 @@ async fn all_calls_in_parallel_neither_deadlock_nor_lose_rows() {
                         }
                         // It may have been revoked in between, or even purged.
                         RedeemOutcome::Dead => break,
-                        RedeemOutcome::AlreadySpent => panic!("grant {number}: spent by nobody else"),
+                        RedeemOutcome::AlreadySpent => panic!("grant {number}: no other caller spends it"),
                     }
                 }
             }
@@ -808,7 +808,7 @@ async fn cancelled_refresh_succeeds_when_retried() {
             assert!(bench.is_live(&again.access_token).await, "{what}");
             let successor = again.refresh_token.unwrap();
             assert_eq!(bench.live_refresh_tokens().await, [successor.hash()].into(), "{what}: one lineage");
-            assert!(bench.refresh(successor.expose()).await.is_ok(), "{what}: the lineage goes on");
+            assert!(bench.refresh(successor.expose()).await.is_ok(), "{what}: the lineage continues");
         },
     )
     .await;

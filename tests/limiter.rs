@@ -349,7 +349,7 @@ async fn each_client_and_each_peer_is_counted_by_itself() {
     assert_eq!(status(&t, &right(&app, HOME)).await, 429);
     let unknown = post("/token", &MACHINE, "nobody-we-know", "a-wrong-guess", HOME);
     assert_eq!(status(&t, &unknown).await, 429, "a client that does not exist looks the same");
-    assert_eq!(status(&t, &right(&app, "192.0.2.8")).await, 200, "the client is not locked out by somebody elsewhere");
+    assert_eq!(status(&t, &right(&app, "192.0.2.8")).await, 200, "another peer does not lock the client out");
     assert_eq!(status(&t, &right(&other, HOME)).await, 200, "nor are its neighbours");
     // Requests without a peer share one count.
     let anonymous = |secret: &str| {
@@ -501,7 +501,7 @@ async fn authenticator_failure_or_wait_counts_as_no_guess() {
             inner.mood.store(mood, Ordering::SeqCst);
             let response = t.server.token(&right(&app, HOME)).await;
             assert_eq!(response.status(), expected);
-            assert_eq!(response.header("retry-after"), (expected == 429).then_some("7"), "as the host's said");
+            assert_eq!(response.header("retry-after"), (expected == 429).then_some("7"), "as the host's limiter says");
             assert!(!text(&response).contains("directory"));
         }
         inner.mood.store(0, Ordering::SeqCst);

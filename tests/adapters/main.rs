@@ -145,7 +145,7 @@ impl Answer {
     fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(own, _)| own == name).map(|(_, value)| &**value);
         let first = found.next();
-        assert_eq!(found.next(), None, "{name} stands twice");
+        assert_eq!(found.next(), None, "{name} occurs twice");
         first
     }
 

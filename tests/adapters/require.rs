@@ -368,7 +368,8 @@ async fn actix_any_origin_covers_errors_of_other_middleware() {
     let server = actix_web::test::init_service(actix_web::App::new().configure(app)).await;
     let request = actix_web::test::TestRequest::with_uri("/open/notes");
     let request = request.insert_header(("authorization", format!("Bearer {}", token.expose()))).to_request();
-    let error = actix_web::test::try_call_service(&server, request).await.map(|_| ()).expect_err("the error goes on");
+    let error =
+        actix_web::test::try_call_service(&server, request).await.map(|_| ()).expect_err("the error is passed on");
     let response = error.error_response();
     assert_eq!(response.status().as_u16(), 409);
     assert_eq!(response.headers().get("access-control-allow-origin").unwrap(), "*");

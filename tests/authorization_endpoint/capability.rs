@@ -88,7 +88,7 @@ async fn capability_reads_its_parameter_on_every_visit() {
         let AuthorizationOutcome::Pending(pending) = t.server.authorize(&request).await else {
             panic!("the request is in order")
         };
-        let Interaction::Login(login) = pending.interaction(None).await else { panic!("nobody is logged in") };
+        let Interaction::Login(login) = pending.interaction(None).await else { panic!("a login is needed") };
         let AuthorizationOutcome::Pending(back) = t.server.authorize(&Request::get(login.return_target())).await else {
             panic!("the request is in order")
         };

@@ -20,7 +20,7 @@ const SESSION: &str = "a-random-session-identifier";
 async fn login(t: &TestServer, target: impl Into<String>) -> Login {
     match t.server.interaction(&Request::get(target), None).await {
         Interaction::Login(login) => login,
-        other => panic!("nobody is logged in: {other:?}"),
+        other => panic!("a login is needed: {other:?}"),
     }
 }
 
@@ -89,7 +89,7 @@ async fn nonce_survives_login_and_consent(t: &TestServer) {
             AuthorizationOutcome::Pending(pending) => pending.interaction(None).await,
             AuthorizationOutcome::Respond(response) => panic!("the request is in order: {response:?}"),
         };
-        let Interaction::Login(login) = login else { panic!("nobody is logged in") };
+        let Interaction::Login(login) = login else { panic!("a login is needed") };
         assert_eq!(login.request().parameter("nonce"), Some(nonce));
         let back = t.server.interaction(&Request::get(login.return_target()), Some(&alice)).await;
         let Interaction::Consent(asked) = back else { panic!("alice is asked: {back:?}") };

@@ -126,7 +126,7 @@ async fn stale_form_of_another_process_has_no_way_back() {
     assert_eq!(after.events.names(), ["authorization_stale"]);
     // A login that was open meanwhile has no request to come back to. The page blames nobody for that either.
     let target = before.server.interaction(&Ask::code(&app).get(), None).await;
-    let Interaction::Login(login) = target else { panic!("nobody is logged in: {target:?}") };
+    let Interaction::Login(login) = target else { panic!("a login is needed: {target:?}") };
     let page = responded(after.server.authorize(&Request::get(login.return_target())).await);
     assert!(text(&page).contains("<h1>This page can't be used any more</h1>"), "{}", text(&page));
     assert_eq!(after.events.names(), ["authorization_stale"; 2]);

@@ -103,7 +103,7 @@ pub fn fragment_of(response: &Response) -> BTreeMap<String, String> {
 fn once(encoded: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for (name, value) in form_urlencoded::parse(encoded.as_bytes()) {
-        assert!(found.insert(name.to_string(), value.to_string()).is_none(), "{name} stands twice in {encoded}");
+        assert!(found.insert(name.to_string(), value.to_string()).is_none(), "{name} occurs twice in {encoded}");
     }
     found
 }

@@ -1,5 +1,5 @@
 //! How a test reports that it can't run here.
-#![allow(unreachable_pub, reason = "each test binary has it as a module of its own")]
+#![allow(unreachable_pub, reason = "each test binary includes this module")]
 
 use std::io::Write;
 

@@ -95,7 +95,7 @@ fn threat_model_has_a_row_for_every_item_of_rfc_9700() {
         assert!(own.iter().all(|row| row.matches(" | ").count() == 3), "{own:?}");
         let tests = sections.split(&format!("\n* {}: ", section.trim())).nth(1).unwrap_or_default();
         let tests = references(tests.split("\n* ").next().unwrap_or_default());
-        assert!(tests.iter().any(|(file, _)| file.starts_with("tests/")), "no test is said to hold {section}");
+        assert!(tests.iter().any(|(file, _)| file.starts_with("tests/")), "{section} has no test");
     }
 }
 

@@ -8,14 +8,14 @@
 mod postgres;
 
 mod model;
+mod observed;
 mod operation;
-mod place;
 mod planted;
 mod run;
 mod search;
-mod seen;
 mod server;
 mod state;
+mod storages;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -26,11 +26,11 @@ use grantor::{ClientRegistry, Storage};
 use tokio::runtime::Runtime;
 
 use self::operation::{By, History, Operation, Scopes, Setup, Span, Step};
-use self::place::{InMemory, InPostgres, InSqlite, Place, WithBug};
 use self::planted::Bug;
 use self::postgres::Postgres;
 use self::run::{Care, Tally};
 use self::search::{Found, Search};
+use self::storages::{InMemory, InPostgres, InSqlite, Place, WithBug};
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()

@@ -8,7 +8,7 @@ use crate::operation::{Change, Kind, Operation, Proof, Scopes, Setup, Span, Whic
 use crate::state::{About, Answer, Client, Grant, Lifetimes, Name, SECOND, Spent, Time, Token};
 
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "the switches are independent")]
 pub(crate) struct Model {
     pub(crate) now: Time,
     offline_only: bool,

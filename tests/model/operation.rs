@@ -71,7 +71,7 @@ impl fmt::Debug for Span {
 
 /// Settings of a whole history.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "the switches are independent")]
 pub(crate) struct Setup {
     /// Whether confidential clients keep their refresh tokens.
     pub(crate) confidential_keep: bool,

@@ -8,9 +8,9 @@ use grantor::{AccessToken, BearerRequest, ClientRegistry, Grant, GrantId, Intros
 use time::OffsetDateTime;
 
 use crate::model::Model;
+use crate::observed::{Answered, Left, Listed, Seen, Worth, title};
 use crate::operation::{By, CLIENTS, CONFIDENTIAL, History, Kind, Operation, SUBJECTS, Scopes, Step, Which};
 use crate::planted::Bug;
-use crate::seen::{Answered, Left, Listed, Seen, Worth, title};
 use crate::server::{Held, PresentedToken, Server, client_id, code_of, subject};
 use crate::state::{About, Answer, Name};
 

@@ -10,9 +10,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use tokio::runtime::Runtime;
 
 use crate::operation::{History, histories};
-use crate::place::Place;
 use crate::planted::Bug;
 use crate::run::{Care, Tally, run};
+use crate::storages::Place;
 
 /// What is searched, and how.
 pub(crate) struct Search<'a, P> {

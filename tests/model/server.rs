@@ -13,9 +13,9 @@ use grantor::{
 use time::{Duration, OffsetDateTime};
 
 use crate::model::FEW;
+use crate::observed::Answered;
 use crate::operation::{CLIENTS, CONFIDENTIAL, Change, Kind, Operation, Proof, Scopes, Setup, Span, Which};
 use crate::planted::{Bug, planted};
-use crate::seen::Answered;
 use crate::state::{Lifetimes, Name, Time};
 
 /// The client that may introspect every access token.
@@ -205,7 +205,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
                 Interaction::Consent(consent) => consent.approve(Approval::by(user).scope(scope.names())).await,
                 Interaction::Proceed(proceed) => proceed.approve_with(|approval| approval.scope(scope.names())).await,
                 Interaction::Respond(response) => return Answered::Refused(on_page(&response)),
-                other => unreachable!("nobody asked for a login or an account: {other:?}"),
+                other => unreachable!("no login or account was requested: {other:?}"),
             },
             None => pending.deny(),
         };

@@ -1,6 +1,6 @@
 //! The README's Rust blocks are files of this test: they are compiled and run, and compared with the README word for
 //! word.
-#![allow(unreachable_pub, reason = "the README shows what is `pub` in an app of its own")]
+#![allow(unreachable_pub, reason = "the README shows `pub` items of a separate app")]
 
 mod host;
 mod your_app;

@@ -22,17 +22,17 @@ impl Claims {
                 continue;
             }
             if !before.is_empty() {
-                findings.add(format!("{place}: a claim stands on a line of its own"));
+                findings.add(format!("{place}: a claim must be on a separate line"));
             }
             if !stands_above_a_test(&lines[at + 1..]) {
-                findings.add(format!("{place}: a claim stands directly above a test"));
+                findings.add(format!("{place}: a claim must be directly above a test"));
             }
             match ids(claim) {
                 Some(ids) => ids.into_iter().for_each(|id| {
                     self.0.entry(id).or_default().insert(file.to_owned());
                 }),
                 None => findings
-                    .add(format!("{place}: a claim is a list of identifiers, each with a note in brackets or none")),
+                    .add(format!("{place}: a claim is a list of identifiers, each with an optional note in brackets")),
             }
         }
     }
@@ -122,7 +122,7 @@ mod tests {
             "let x = 1;",
         ] {
             let (_, findings) = read(&format!("{CLAIM} PK-07\n{below}"));
-            assert_eq!(findings.to_string(), "a.rs:1: a claim stands directly above a test", "{below}");
+            assert_eq!(findings.to_string(), "a.rs:1: a claim must be directly above a test", "{below}");
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
     fn claim_that_shares_its_line_is_found() {
         for before in ["#[test] ", "/", "/// "] {
             let (_, findings) = read(&format!("{before}{CLAIM} PK-07\n#[test]\nfn a() {{}}"));
-            assert_eq!(findings.to_string(), "a.rs:1: a claim stands on a line of its own", "{before}");
+            assert_eq!(findings.to_string(), "a.rs:1: a claim must be on a separate line", "{before}");
         }
     }
 

@@ -48,14 +48,15 @@ pub(crate) fn check(table: &Table, claims: &Claims, set_apart: &SetApart, findin
     let exists = |id: &str| rows(table).any(|(_, row)| row.id == id);
     for id in claims.ids().filter(|id| !exists(id)) {
         let files: Vec<&str> = claims.files(id).collect();
-        findings.add(format!("{id} is claimed in {}, but is no requirement", files.join(", ")));
+        findings.add(format!("{id} is claimed in {}, but is not in the table", files.join(", ")));
     }
     for id in set_apart.ids().filter(|id| !exists(id)) {
-        findings.add(format!("{id} stands in not-covered.md, but is no requirement"));
+        findings.add(format!("{id} is in not-covered.md, but not in the table"));
     }
     let (covered, all) = of_the_core(table, claims, set_apart);
     if covered * 100 < all * LEAST_PERCENT {
-        findings.add(format!("of the core only {covered} of {all} are covered, and {LEAST_PERCENT} % must be"));
+        findings
+            .add(format!("only {covered} of {all} core requirements are covered; at least {LEAST_PERCENT} % must be"));
     }
 }
 
@@ -63,17 +64,17 @@ fn check_row(section: &Section, row: &Row, claims: &Claims, set_apart: &SetApart
     let id = &row.id;
     let expected = covered_by(row, section, claims, set_apart);
     if row.covered_by != expected {
-        findings.add(format!("{id} is covered by `{expected}`, not by `{}`", row.covered_by));
+        findings.add(format!("{id} must have `{expected}` in the last column, not `{}`", row.covered_by));
     }
     let (is_covered, is_apart, is_gap) = (claims.covers(id), set_apart.contains(id), set_apart.is_gap(id));
     if is_covered && is_apart {
-        findings.add(format!("{id} is covered and set apart"));
+        findings.add(format!("{id} is both covered and set apart"));
     }
     if is_covered && is_gap {
-        findings.add(format!("{id} is covered and no gap any more"));
+        findings.add(format!("{id} is covered: remove it from the gaps"));
     }
     if section.kind == Kind::Core && !is_covered && !is_apart && !is_gap {
-        findings.add(format!("{id} is neither covered nor set apart, and no known gap"));
+        findings.add(format!("{id} is neither covered, set apart nor a known gap"));
     }
 }
 
@@ -138,9 +139,9 @@ mod tests {
         let rows = [("PK-01", "pkce.rs")];
         let found = found(&rows, &[], &["PK-01", "PK-02"], "- PK-03: not ours\n## Gaps\n- PK-04: not yet");
         let expected = [
-            "PK-02 is claimed in pkce.rs, but is no requirement",
-            "PK-03 stands in not-covered.md, but is no requirement",
-            "PK-04 stands in not-covered.md, but is no requirement",
+            "PK-02 is claimed in pkce.rs, but is not in the table",
+            "PK-03 is in not-covered.md, but not in the table",
+            "PK-04 is in not-covered.md, but not in the table",
         ];
         assert_eq!(found, expected.join("\n"));
     }
@@ -148,19 +149,22 @@ mod tests {
     #[test]
     fn column_that_differs_from_the_claims_is_found() {
         for cell in ["nothing", "other.rs", "pkce.rs, other.rs", "set apart: not-covered.md", "not offered yet: PKCE"] {
-            let expected = format!("PK-01 is covered by `pkce.rs`, not by `{cell}`");
+            let expected = format!("PK-01 must have `pkce.rs` in the last column, not `{cell}`");
             assert_eq!(found(&[("PK-01", cell)], &[], &["PK-01"], ""), expected);
         }
         let not_offered = [("TX-01", "pkce.rs")];
-        let expected = "TX-01 is covered by `not offered yet: token exchange`, not by `pkce.rs`";
+        let expected = "TX-01 must have `not offered yet: token exchange` in the last column, not `pkce.rs`";
         assert_eq!(found(&[("PK-01", "pkce.rs")], &not_offered, &["PK-01"], ""), expected);
     }
 
     #[test]
     fn requirement_covered_and_set_apart_is_found() {
         let rows = [("PK-01", "pkce.rs")];
-        assert_eq!(found(&rows, &[], &["PK-01"], "- PK-01: not ours"), "PK-01 is covered and set apart");
-        assert_eq!(found(&rows, &[], &["PK-01"], "## Gaps\n- PK-01: not yet"), "PK-01 is covered and no gap any more");
+        assert_eq!(found(&rows, &[], &["PK-01"], "- PK-01: not ours"), "PK-01 is both covered and set apart");
+        assert_eq!(
+            found(&rows, &[], &["PK-01"], "## Gaps\n- PK-01: not yet"),
+            "PK-01 is covered: remove it from the gaps"
+        );
     }
 
     #[test]
@@ -172,12 +176,12 @@ mod tests {
             let covered = claimed.iter().map(|id| (*id, "pkce.rs"));
             covered.chain([(gap.as_str(), cell)]).collect::<Vec<_>>()
         };
-        let neither = "PK-50 is neither covered nor set apart, and no known gap";
+        let neither = "PK-50 is neither covered, set apart nor a known gap";
         assert_eq!(found(&rows("nothing"), &[], &claimed, ""), neither);
         let known = format!("## Gaps\n- {gap}: not yet");
         assert_eq!(found(&rows("gap: not-covered.md"), &[], &claimed, &known), "", "98 of 100 are enough");
         let two = [("PK-01", "pkce.rs"), ("PK-02", "gap: not-covered.md")];
-        let few = "of the core only 1 of 2 are covered, and 97 % must be";
+        let few = "only 1 of 2 core requirements are covered; at least 97 % must be";
         assert_eq!(found(&two, &[], &["PK-01"], "## Gaps\n- PK-02: not yet"), few);
     }
 

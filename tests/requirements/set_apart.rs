@@ -32,7 +32,7 @@ impl SetApart {
             };
             let twice = read.apart.contains_key(id) || read.gaps.contains_key(id);
             if twice {
-                findings.add(format!("{place}: {id} stands there twice"));
+                findings.add(format!("{place}: {id} occurs twice"));
             }
             let entries = if heading == GAPS { &mut read.gaps } else { &mut read.apart };
             entries.insert(id.to_owned(), reason.to_owned());
@@ -74,8 +74,8 @@ mod tests {
             ("- TL-05", "not-covered.md:1: an entry is `- ID: reason`"),
             ("- TL-05: no", "not-covered.md:1: an entry is `- ID: reason`"),
             ("- TL-05, TL-06: no TLS here", "not-covered.md:1: an entry is `- ID: reason`"),
-            ("\n- TL-05: no TLS\n- TL-05: none at all", "not-covered.md:3: TL-05 stands there twice"),
-            ("- TL-05: no TLS\n## Gaps\n- TL-05: none at all", "not-covered.md:3: TL-05 stands there twice"),
+            ("\n- TL-05: no TLS\n- TL-05: none at all", "not-covered.md:3: TL-05 occurs twice"),
+            ("- TL-05: no TLS\n## Gaps\n- TL-05: none at all", "not-covered.md:3: TL-05 occurs twice"),
         ] {
             let mut findings = Findings::default();
             SetApart::read(text, &mut findings);

@@ -52,7 +52,7 @@ impl Table {
                 match section(title, lines.get(at + 1).copied().unwrap_or_default()) {
                     Some(section) => table.sections.push(section),
                     None => findings
-                        .add(format!("{place}: a section is `## NAME: title`, and the next line says what it is")),
+                        .add(format!("{place}: a section is `## NAME: title`, and the next line states its kind")),
                 }
             }
             let is_row = line.starts_with('|') && *line != HEADER && !line.starts_with("|-");
@@ -66,7 +66,7 @@ impl Table {
             match row(line, at, &section.name) {
                 Ok(row) => {
                     if !seen.insert(row.id.clone()) {
-                        findings.add(format!("{place}: {} stands there twice", row.id));
+                        findings.add(format!("{place}: {} occurs twice", row.id));
                     } else if number(&row.id) != Some(section.rows.len() + 1) {
                         findings.add(format!("{place}: {} does not follow the row above", row.id));
                     }
@@ -117,10 +117,10 @@ fn row(line: &str, at: usize, section: &str) -> Result<Row, String> {
         return Err(format!("{id}: a cell is empty or has spaces around it"));
     }
     if !is_id(id) || id.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-') != section {
-        return Err(format!("{id} is no identifier of section {section}"));
+        return Err(format!("{id} is not an identifier of section {section}"));
     }
     if !LEVELS.contains(level) {
-        return Err(format!("{id}: {level} is no level"));
+        return Err(format!("{id}: {level} is not a level"));
     }
     if what.chars().count() > LONGEST {
         return Err(format!("{id}: what is required has more than {LONGEST} characters"));
@@ -174,9 +174,9 @@ mod tests {
             ("| PK-01 | MUST | RFC 7636 | It works. | a.rs", "a row has five cells"),
             ("| PK-01 | MUST |  | It works. | a.rs |", "PK-01: a cell is empty or has spaces around it"),
             ("| PK-01 | MUST | x |  It works. | a.rs |", "PK-01: a cell is empty or has spaces around it"),
-            ("| PK-1x | MUST | x | It works. | a.rs |", "PK-1x is no identifier of section PK"),
-            ("| GR-01 | MUST | x | It works. | a.rs |", "GR-01 is no identifier of section PK"),
-            ("| PK-01 | must | x | It works. | a.rs |", "PK-01: must is no level"),
+            ("| PK-1x | MUST | x | It works. | a.rs |", "PK-1x is not an identifier of section PK"),
+            ("| GR-01 | MUST | x | It works. | a.rs |", "GR-01 is not an identifier of section PK"),
+            ("| PK-01 | must | x | It works. | a.rs |", "PK-01: must is not a level"),
             (&long, "PK-01: what is required has more than 160 characters"),
         ] {
             assert_eq!(faults(&format!("{TOP}{row}\n")), format!("requirements.md:8: {fault}"));
@@ -190,11 +190,11 @@ mod tests {
     #[test]
     fn duplicate_or_missing_identifier_is_found() {
         let row = "| PK-01 | MUST | x | It works. | a.rs |\n";
-        assert_eq!(faults(&format!("{TOP}{row}{row}")), "requirements.md:9: PK-01 stands there twice");
+        assert_eq!(faults(&format!("{TOP}{row}{row}")), "requirements.md:9: PK-01 occurs twice");
         let third = row.replace("01", "03");
         assert_eq!(faults(&format!("{TOP}{row}{third}")), "requirements.md:9: PK-03 does not follow the row above");
         let again = format!("{TOP}{row}## PK: PKCE again\nCore.\n{row}");
-        assert_eq!(faults(&again), "requirements.md:11: PK-01 stands there twice");
+        assert_eq!(faults(&again), "requirements.md:11: PK-01 occurs twice");
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
             "## Pk: PKCE\nCore.\n",
             "## PK: PKCE\nExtension, not offered:.\n",
         ] {
-            let fault = "requirements.md:1: a section is `## NAME: title`, and the next line says what it is";
+            let fault = "requirements.md:1: a section is `## NAME: title`, and the next line states its kind";
             assert_eq!(faults(section), fault, "{section}");
         }
     }

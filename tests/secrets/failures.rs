@@ -7,8 +7,8 @@ use grantor::testing::Fault;
 use grantor::{AuthorizationRequest, Password, Request, TokenRequest};
 
 use crate::database::Database;
-use crate::scenes::Scene;
 use crate::stage::{EXTENSION, Kept, Stage};
+use crate::traffic::Scene;
 use crate::{PASSWORD, REDIRECT_URI, STATE, UNLUCKY, VERIFIER};
 
 impl<S: Kept> Scene<'_, S> {

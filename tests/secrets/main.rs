@@ -5,14 +5,14 @@ mod postgres;
 
 mod comparisons;
 mod database;
-mod dump;
 mod failures;
 mod hosts;
-mod logged;
-mod noise;
-mod process;
-mod scenes;
+mod leaks;
+mod process_log;
+mod randomness;
+mod recording_storage;
 mod stage;
+mod traffic;
 mod watch;
 
 const VERIFIER: &str = "a-verifier-of-forty-three-characters-at-least";

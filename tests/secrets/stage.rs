@@ -13,10 +13,10 @@ use grantor::{
 };
 use serde_json::json;
 
-use crate::dump::Dump;
 use crate::hosts::{WatchedGrant, WatchedPages, WatchedUsers};
+use crate::recording_storage::Dump;
 use crate::watch::Watch;
-use crate::{REDIRECT_URI, STATE, VERIFIER, process};
+use crate::{REDIRECT_URI, STATE, VERIFIER, process_log};
 
 /// Any of the shipped storages.
 pub(crate) trait Kept: Storage + ClientRegistry + EphemeralStore + Clone + Debug + 'static {}
@@ -61,7 +61,7 @@ impl<S: Kept> Stage<S> {
     }
 
     pub(crate) async fn with_entropy(kept: S, watch: &Watch, seed: u64) -> Self {
-        process::listen();
+        process_log::listen();
         let (clock, entropy) = (TestClock::default(), SeededEntropy::new(seed));
         let (faults, dump) = (Faults::default(), Arc::new(Dump::new(watch.clone())));
         let storage = Intercepted::new(kept.clone(), faults.clone());

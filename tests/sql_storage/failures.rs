@@ -384,7 +384,7 @@ async fn sqlite_redemption_stays_done_when_the_file_is_locked() {
 
     let writer = SqliteStorage::open(folder.file()).await.unwrap();
     let held = writer.pool().begin_with("BEGIN IMMEDIATE").await.unwrap();
-    assert!(is_done(storage.redeem(&order, &successors(&token, 10)).await.unwrap()), "its own attempt stands there");
+    assert!(is_done(storage.redeem(&order, &successors(&token, 10)).await.unwrap()), "its attempt is stored");
     assert!(storage.redeem(&spend(&token, 2), &[]).await.unwrap_err().is_unavailable(), "another attempt does not");
     assert!(storage.redeem(&spend(&other, 3), &[]).await.unwrap_err().is_unavailable());
     drop(held);

@@ -5,7 +5,7 @@ mod common;
 #[path = "../common/postgres.rs"]
 mod postgres;
 
-mod between_steps;
+mod batches;
 mod ephemeral;
 mod ephemeral_processes;
 mod failures;
@@ -13,12 +13,12 @@ mod families;
 mod growth;
 mod interruptions;
 mod lost_answers;
-mod many_grants;
 mod newer_node;
 mod opening;
+mod partial_writes;
 mod proxy;
 mod records;
-mod rolled_back;
+mod retries;
 mod round_trips;
 mod signing_keys;
 mod slow_issuance;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use time::Duration;
 
 use crate::common::{json as body_of, text, token_as};
-use crate::each_kind::{PEER, SCOPE, TICKET, build, requests, server};
+use crate::issuances::{PEER, SCOPE, TICKET, build, requests, server};
 use crate::support::{
     Spy, access_token, bad_grant, granted, header_values, refresh, refresh_of, refused, row, rows, tokens_of,
 };

@@ -14,7 +14,7 @@ use grantor::{Authenticator, Error, ErrorCode, RefreshToken, Request, Response, 
 use time::Duration;
 
 use crate::common::{VERIFIER, basic, form, text, token_as};
-use crate::each_kind::{SCOPE, TICKET, build, server};
+use crate::issuances::{SCOPE, TICKET, build, server};
 use crate::support::{CB, Spy, change_client, granted, redemption, refresh_of, row, tokens_of, with};
 
 /// The state of a code or refresh token before it is presented.

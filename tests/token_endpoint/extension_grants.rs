@@ -142,7 +142,7 @@ async fn extension_sets_type_and_lifetime_but_no_standard_member() {
     let text = common::text(&response);
     assert!(!text.contains("forged"), "{text}");
     for member in ["access_token", "token_type", "expires_in", "scope"] {
-        assert_eq!(text.matches(&format!("\"{member}\"")).count(), 1, "{member} stands once in {text}");
+        assert_eq!(text.matches(&format!("\"{member}\"")).count(), 1, "{member} occurs once in {text}");
     }
     t.clock.advance(Duration::minutes(5) - Duration::microseconds(1));
     assert_eq!(introspected(&t, &app, &access_token(&body)).await["active"], true);

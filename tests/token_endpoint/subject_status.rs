@@ -14,7 +14,7 @@ use grantor::{
 use time::Duration;
 
 use crate::common::{text, token_as};
-use crate::each_kind::{PEER, build, requests, server};
+use crate::issuances::{PEER, build, requests, server};
 use crate::support::{
     CB, bad_grant, granted, lives, redemption, refresh, refresh_of, refused, refused_for, row, rows, tokens_of,
 };

@@ -118,7 +118,7 @@ impl Audit {
         }
         self.check_forks();
         for grant in self.by_grant.keys() {
-            assert!(grants.contains(grant), "nobody opened {grant}");
+            assert!(grants.contains(grant), "{grant} was not opened");
         }
     }
 
@@ -145,7 +145,7 @@ impl Audit {
         }
         assert_eq!(met, rows.len(), "{grant} has a second lineage: {rows:?}");
 
-        assert!(!code.grant_is_revoked, "nobody ended {grant}");
+        assert!(!code.grant_is_revoked, "{grant} was not ended");
         let last_used_at = rows.iter().filter_map(|row| row.spent_at).max().unwrap_or(code.grant_opened_at);
         assert_eq!(code.grant_last_used_at, last_used_at, "{rows:?}");
         assert_eq!(Some(code.grant_expires_at), rows.iter().map(|row| row.expires_at).max(), "{rows:?}");

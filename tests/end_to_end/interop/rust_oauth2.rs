@@ -34,7 +34,7 @@ async fn send(request: HttpRequest) -> Result<HttpResponse, reqwest::Error> {
     for (name, value) in answer.headers() {
         response = response.header(name, value);
     }
-    Ok(response.body(answer.bytes().await?.to_vec()).expect("a response is made of its own parts"))
+    Ok(response.body(answer.bytes().await?.to_vec()).expect("the parts of a response make a response"))
 }
 
 #[tokio::test]

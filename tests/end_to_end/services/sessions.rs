@@ -277,7 +277,11 @@ async fn form_of_earlier_session_keeps_the_typed_values() {
         "{}",
         again.body
     );
-    assert!(again.body.contains("Log out everywhere and end all access?"), "it is not said what: {}", again.body);
+    assert!(
+        again.body.contains("Log out everywhere and end all access?"),
+        "the page does not say what: {}",
+        again.body
+    );
     assert!(cookies.is_logged_in().await);
     assert_eq!(cookies.submit(&again, "/connected/revoke-all", &[]).await.status, 200);
     assert!(!cookies.is_logged_in().await);

@@ -3,10 +3,10 @@
 
 mod browser;
 #[path = "../../../examples/custom_http.rs"]
-#[expect(dead_code, reason = "its main function runs as a process of its own")]
+#[expect(dead_code, reason = "its main function runs in a separate process")]
 mod custom_http;
 #[path = "../../../examples/custom_storage.rs"]
-#[expect(dead_code, reason = "its main function runs as a process of its own")]
+#[expect(dead_code, reason = "its main function runs in a separate process")]
 mod custom_storage;
 mod peer;
 mod storage;

@@ -1,5 +1,5 @@
 //! The server of the page about machines, run.
-#![allow(unreachable_pub, reason = "the page shows what is `pub` in an app of its own")]
+#![allow(unreachable_pub, reason = "the page shows `pub` items of a separate app")]
 
 mod server;
 

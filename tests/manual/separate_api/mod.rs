@@ -1,5 +1,5 @@
 //! The code of the page about an API in another process, run.
-#![allow(unreachable_pub, reason = "the page shows what is `pub` in an app of its own")]
+#![allow(unreachable_pub, reason = "the page shows `pub` items of a separate app")]
 
 mod api;
 mod register;

@@ -4,7 +4,7 @@
     clippy::unused_self,
     dead_code,
     unreachable_pub,
-    reason = "the page shows what is `pub` in an app of its own"
+    reason = "the page shows `pub` items of a separate app"
 )]
 
 mod behind_a_proxy;

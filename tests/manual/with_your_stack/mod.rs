@@ -1,5 +1,5 @@
 //! The code of the page about other stacks, run, and the table of what an adapter must not lose, as far as it needs no socket.
-#![allow(unreachable_pub, reason = "the page shows what is `pub` in an app of its own")]
+#![allow(unreachable_pub, reason = "the page shows `pub` items of a separate app")]
 
 mod dispatch;
 mod request;
@@ -47,7 +47,7 @@ async fn dispatch_on_the_page_answers_for_the_library_alone() {
     let answer = server.handle(&preflight.with_header("access-control-request-method", "POST")).await;
     assert_eq!((answer.status(), answer.header("access-control-allow-origin")), (204, Some("*")));
     let page = server.authorize(&Request::get("/authorize?client_id=nobody")).await;
-    let AuthorizationOutcome::Respond(page) = page else { panic!("an unknown client goes on") };
+    let AuthorizationOutcome::Respond(page) = page else { panic!("an unknown client is accepted") };
     assert_eq!(page.status(), 400);
     assert!(page.header("content-security-policy").is_some() && page.header("x-frame-options").is_some());
 }

@@ -15,9 +15,9 @@ use time::Duration;
 
 use crate::database::{Database, Postgresql, Sqlite};
 use crate::postgres::Postgres;
-use crate::process;
-use crate::scenes::everything_happens;
+use crate::process_log;
 use crate::stage::Stage;
+use crate::traffic::everything_happens;
 use crate::watch::Watch;
 use crate::{REDIRECT_URI, STATE};
 
@@ -82,7 +82,7 @@ async fn loggable_output_shows_no_secret() {
     stage.watch.show("test server", &t);
     stage.watch.assert_nothing_leaked();
     assert_all_was_seen(&stage.watch);
-    process::assert_nothing_leaked(&stage.watch, &["token_refused", "grantor{endpoint="]);
+    process_log::assert_nothing_leaked(&stage.watch, &["token_refused", "grantor{endpoint="]);
 }
 
 // covers: TF-14 (RFC 6749 §10.3), GR-19 (RFC 6749 §10.4), BR-17 (RFC 9700 §4.9.3), CA-28 (RFC 6819 §5.1.4.1.3), B34
@@ -150,7 +150,7 @@ async fn nothing_leaks_from<D: Database>(database: &D) {
     assert_all_was_seen(watch);
     // PostgreSQL's log contains rows that it refused. The seed of such a row was never stored, and opens nothing.
     watch.assert_none_in("a file of the database", &database.files(), &["host data", "verifier", "seed"]);
-    process::assert_nothing_leaked(watch, D::LOGGED);
+    process_log::assert_nothing_leaked(watch, D::LOGGED);
 }
 
 // covers: B34, TF-14 (RFC 6749 §10.3), GR-19 (RFC 6749 §10.4)
