@@ -6,7 +6,6 @@ use std::sync::Arc;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use axum::Router;
 use axum::extract::{FromRef, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
 use grantor::axum::{require, routes, run_to_completion};
@@ -118,7 +117,8 @@ async fn log_in(
     let form = Params::decode(request.body());
     // Only targets of this server: any other address would be an open redirect.
     let Some(target) = app.oauth.check_return_target(field(&form, "return_target")) else {
-        return Ok(StatusCode::BAD_REQUEST.into_response());
+        let body = html! { p { "Please go back to the application and try again." } };
+        return Ok(page(400, "This page was too old", &body));
     };
     // Without this check, another site could log its visitors in as somebody else.
     if form_secret(&session).await? != field(&form, "form_secret") {
@@ -308,7 +308,7 @@ struct Users {
     /// nobody learns who has an account.
     decoy: String,
     /// Each hash costs a processor and 19 MiB, so few are computed at once.
-    workers: Semaphore,
+    workers: Arc<Semaphore>,
 }
 
 impl Users {
@@ -322,7 +322,11 @@ impl Users {
         for (name, password) in passwords {
             hashes.insert(name.to_owned(), hash(password)?);
         }
-        Ok(Self { hashes, decoy: hash(&Id::default().to_string())?, workers: Semaphore::new(2) })
+        Ok(Self {
+            hashes,
+            decoy: hash(&Id::default().to_string())?,
+            workers: Arc::new(Semaphore::new(2)),
+        })
     }
 
     async fn check(
@@ -332,8 +336,9 @@ impl Users {
     ) -> Result<Verdict<Subject>, AuthenticatorError> {
         let (known, password) = (self.hashes.get(name), password.to_owned());
         let hash = known.unwrap_or(&self.decoy).clone();
-        let _worker = self.workers.acquire().await.map_err(AuthenticatorError::new)?;
+        let worker = self.workers.clone().acquire_owned().await.map_err(AuthenticatorError::new)?;
         let matches = tokio::task::spawn_blocking(move || {
+            let _worker = worker; // until the hash is computed, even if the browser disconnects
             Argon2::default().verify_password(password.as_bytes(), hash.as_str()).is_ok()
         });
         let matches = matches.await.map_err(AuthenticatorError::new)?;
