@@ -1,4 +1,4 @@
-//! The bearer check for the host's own API (RFC 6750).
+//! The bearer check for the host app's API (RFC 6750).
 
 mod error;
 mod presented;
@@ -27,7 +27,7 @@ use crate::server_context::ServerContext;
 use crate::storage::Found;
 use crate::subject_status::must_be_active;
 
-/// An access token to be checked, as an in-process caller puts it together for
+/// An access token to check, for in-process callers of
 /// [`AuthorizationServer::bearer_request`](crate::AuthorizationServer::bearer_request).
 #[derive(Debug, Clone, Copy)]
 #[must_use = "a request does nothing until it is given to a server"]
@@ -36,41 +36,41 @@ pub struct BearerRequest<'a> {
     context: RequestContext<'a>,
 }
 
-/// A live access token of which nothing can be read before a scope was required.
+/// A live access token. To read it, first require a scope with [`require`](Self::require).
 #[derive(Debug)]
 #[must_use = "a token says nothing until a scope is required of it"]
 pub struct Bearer(Access);
 
-/// The access that a token gives: client, user and scope. Behind `grantor::axum::require` or `grantor::actix::require` it is
-/// an extractor. Cloning it is cheap.
+/// The access that a token gives: client, user and scope. Handlers on routes with `grantor::axum::require` or
+/// `grantor::actix::require` can extract it. A clone is cheap.
 #[derive(Debug, Clone)]
 pub struct Access {
     source: Source,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
-    /// What the layers before a handler have required.
+    /// The scope that the layers before a handler have required.
     #[cfg(any(feature = "axum", feature = "actix-web"))]
     required: Option<Scope>,
 }
 
-/// How the token was checked.
+/// The source of the data about a token.
 #[derive(Debug, Clone)]
 enum Source {
-    /// By the server that has issued it.
+    /// The storage of the server that issued the token.
     Stored { server: Arc<ServerContext>, token: Arc<StoredToken>, grant: Arc<Grant> },
-    /// By introspection, in an API of another process.
+    /// The introspection response, in an API of another process.
     Introspected { api: Arc<ApiContext>, token: Arc<IntrospectedToken> },
 }
 
-/// Whether the bearer check reads a header of this name, which is in lower case. A request without a body needs no other header, so
-/// the adapters copy no other.
+/// Returns whether the bearer check reads the header of this name. `name` is in lower case. The adapters copy no other
+/// header of a request without a body.
 #[cfg(any(feature = "axum", feature = "actix-web"))]
 pub(crate) fn reads_header(name: &str) -> bool {
     name == "authorization"
 }
 
-/// Checks the bearer token of a request to the host's API. A token in a body that is
-/// larger than `max_body`, or was not read whole, is not looked at.
+/// Checks the access token of a request to the host app's API. Ignores a token in a body that is incomplete or larger
+/// than `max_body`.
 pub(crate) async fn check_request(
     server: Arc<ServerContext>,
     request: &Request,
@@ -86,7 +86,7 @@ pub(crate) async fn check_request(
     find_live(server, token, request.context()).await
 }
 
-/// The typed form of [`check_request`].
+/// Checks an access token: the typed form of [`check_request`].
 pub(crate) async fn check(server: Arc<ServerContext>, request: &BearerRequest<'_>) -> Result<Bearer, BearerError> {
     let (token, context) = request.parts();
     find_live(server, token, context).await
@@ -107,7 +107,7 @@ async fn find_live(
         return Err(refuse(&server.api, peer, now, Some(grant.id), Some(&grant.client_id), Fault::Invalid));
     }
     if !grant.token_type().eq_ignore_ascii_case("Bearer") {
-        // It is bound to a proof that this check does not ask for. Without the proof, a thief could use it.
+        // The token needs a proof that this check does not verify. Without the check, a thief could use the token.
         return Err(refuse(&server.api, peer, now, Some(grant.id), Some(&grant.client_id), Fault::NotBearer));
     }
     if server.policy.check_subject_at_use
@@ -137,7 +137,7 @@ fn refuse_now(server: &ServerContext, request: &Request, fault: Fault) -> Bearer
 }
 
 impl<'a> BearerRequest<'a> {
-    /// A request that presents this token.
+    /// Builds a request that presents this token.
     pub const fn of(token: &'a AccessToken) -> Self {
         Self { token, context: RequestContext::new() }
     }
@@ -146,13 +146,13 @@ impl<'a> BearerRequest<'a> {
         (self.token.expose(), self.context)
     }
 
-    /// Sets the context of the HTTP request that the caller received, its peer included. Default: an empty one.
+    /// Sets the context of the received HTTP request, including its peer. Default: empty.
     pub const fn context(mut self, context: RequestContext<'a>) -> Self {
         self.context = context;
         self
     }
 
-    /// Sets the peer alone, see [`Request::with_peer`].
+    /// Sets only the peer: see [`Request::with_peer`].
     pub const fn peer(mut self, peer: IpAddr) -> Self {
         self.context = self.context.with_peer(peer);
         self
@@ -163,15 +163,15 @@ impl ServerView<'_> {
     /// Checks the access token of a request (RFC 6750).
     ///
     /// # Errors
-    /// There is none, it is not live, or it could not be checked.
+    /// The request has no token, the token is not live, or it could not be checked.
     pub async fn bearer(self, request: &Request) -> Result<Bearer, BearerError> {
-        // The dispatcher has held the request to the limit of its endpoint, which may be above that of the policy.
+        // The dispatcher has already enforced the limit of the endpoint, which may be higher than that of the policy.
         check_request(Arc::clone(self.server), request, usize::MAX).await
     }
 }
 
 impl Bearer {
-    /// A token that the authorization server has called active, in an API of another process.
+    /// Returns a token that is active according to the authorization server, in an API of another process.
     pub(crate) const fn introspected(
         api: Arc<ApiContext>,
         token: Arc<IntrospectedToken>,
@@ -181,12 +181,13 @@ impl Bearer {
         Self(Access::new(Source::Introspected { api, token }, peer, now))
     }
 
-    /// Opens the token if it has every scope token of the space-separated list `scope`.
+    /// Returns the access of the token if the token has all scope tokens of the space-separated list `scope`.
     ///
     /// # Errors
-    /// 403 `insufficient_scope` if it lacks one. If `scope` is malformed or not among the scopes that the server offers,
-    /// 500: no token could ever have it, and the mistake is the host's. A [`ResourceServer`](crate::ResourceServer) does not know which
-    /// scopes the server offers, so there an unknown scope is one that the token lacks.
+    /// * 403 `insufficient_scope`: the token lacks a scope token.
+    /// * 500: `scope` is malformed, or the server does not offer it. No token could have it, so this is a mistake in
+    ///   the host app. A [`ResourceServer`](crate::ResourceServer) does not know the offered scopes: it responds with
+    ///   403 to a scope that is not offered.
     pub fn require(self, scope: &str) -> Result<Access, BearerError> {
         let access = self.0;
         if tokens(scope).all(|token| access.scope().contains(token)) {
@@ -219,7 +220,7 @@ impl Access {
         }
     }
 
-    /// What the layers before a handler have required.
+    /// Returns the scope that the layers before a handler have required.
     #[cfg(any(feature = "axum", feature = "actix-web"))]
     pub(crate) const fn required(&self) -> Option<&Scope> {
         self.required.as_ref()
@@ -238,7 +239,7 @@ impl Access {
         refuse(api, self.peer, self.now, self.grant_id(), Some(self.client_id()), fault)
     }
 
-    /// The resource owner; `None` if the client acts for itself.
+    /// Returns the resource owner, or `None` if the client acts for itself.
     #[must_use]
     pub fn subject(&self) -> Option<&Subject> {
         match &self.source {
@@ -247,17 +248,19 @@ impl Access {
         }
     }
 
-    /// The resource owner of a resource that belongs to a user.
+    /// Returns the resource owner. Use it for resources that belong to a user.
     ///
     /// # Errors
-    /// 403 for the token of a client that acts for itself, whatever its identifier looks like (RFC 9700 §4.15). A token that a
-    /// [`ResourceServer`](crate::ResourceServer) has checked is such a one if the response has no `sub`, or one that is the `client_id`. A
-    /// server of another kind may name an account of its own for a machine: tell those apart by its documentation.
+    /// 403 if the client acts for itself, even if its identifier looks like a user (RFC 9700 §4.15).
+    ///
+    /// For a [`ResourceServer`](crate::ResourceServer), a client acts for itself if the introspection response has no
+    /// `sub`, or a `sub` that is equal to the `client_id`. Other authorization servers may use separate accounts for
+    /// machines: see their documentation.
     pub fn user(&self) -> Result<&Subject, BearerError> {
         self.subject().ok_or_else(|| self.refuse(Fault::NoResourceOwner))
     }
 
-    /// The client.
+    /// Returns the client.
     #[must_use]
     pub fn client_id(&self) -> &ClientId {
         match &self.source {
@@ -266,7 +269,7 @@ impl Access {
         }
     }
 
-    /// What the token allows.
+    /// Returns the scope of the token.
     #[must_use]
     pub fn scope(&self) -> &Scope {
         match &self.source {
@@ -275,7 +278,7 @@ impl Access {
         }
     }
 
-    /// When it expires.
+    /// Returns the time at which the token expires.
     #[must_use]
     pub fn expires_at(&self) -> OffsetDateTime {
         match &self.source {
@@ -284,8 +287,8 @@ impl Access {
         }
     }
 
-    /// The grant it belongs to; `None` if a [`ResourceServer`](crate::ResourceServer) has checked the token, because introspection does
-    /// not tell it.
+    /// Returns the grant of the token. `None` for a [`ResourceServer`](crate::ResourceServer), because introspection
+    /// does not return the grant.
     #[must_use]
     pub fn grant_id(&self) -> Option<GrantId> {
         match &self.source {
@@ -294,7 +297,8 @@ impl Access {
         }
     }
 
-    /// What the host attached at approval. A [`ResourceServer`](crate::ResourceServer) is told only the members of
+    /// Returns the data that the host app attached to the grant. `None` for a
+    /// [`ResourceServer`](crate::ResourceServer), which only gets the members of
     /// [`introspection`](Self::introspection).
     #[must_use]
     pub fn host_data(&self) -> Option<&Value> {
@@ -304,8 +308,9 @@ impl Access {
         }
     }
 
-    /// Reads the introspection response (RFC 7662 §2.2) again, for members such as `username` and those of a
-    /// [`TokenCustomizer`](crate::TokenCustomizer). `None` unless a [`ResourceServer`](crate::ResourceServer) has checked the token.
+    /// Returns the members of the introspection response (RFC 7662 §2.2), such as `username` and those of a
+    /// [`TokenCustomizer`](crate::TokenCustomizer). `None` unless a [`ResourceServer`](crate::ResourceServer) has
+    /// checked the token.
     #[must_use]
     pub fn introspection(&self) -> Option<Map<String, Value>> {
         match &self.source {
