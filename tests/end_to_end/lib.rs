@@ -1,6 +1,7 @@
 //! Helpers for tests of the examples: servers as processes, a simulated browser, a PostgreSQL server.
 #![allow(
     clippy::exhaustive_structs,
+    clippy::missing_errors_doc,
     clippy::missing_panics_doc,
     clippy::must_use_candidate,
     clippy::new_without_default,
