@@ -1,4 +1,4 @@
-//! The pages on which users register applications of their own.
+//! The pages on which users register applications.
 
 use axum::extract::State;
 use axum::response::{Redirect, Response};

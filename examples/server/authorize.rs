@@ -19,8 +19,7 @@ use crate::{login, page};
 /// `GET` and `POST /authorize`
 pub(crate) async fn authorize(State(app): State<App>, Received { session, request }: Received) -> Response {
     match app.oauth.interaction(&request, session.login()).await {
-        // The client prefers a stronger login (`acr_values`). A password is all that this server has, so it goes on
-        // without.
+        // The client prefers a stronger login (`acr_values`). This server has only passwords, so the request continues.
         Interaction::Login(login) if login.reason() == LoginReason::StepUp => {
             Redirect::to(&login.return_target()).into_response()
         }

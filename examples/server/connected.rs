@@ -1,4 +1,4 @@
-//! The page on which users see which applications have access to their account, and end it.
+//! The page that lists the applications with access to the account of a user, and ends their access.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};

@@ -49,7 +49,8 @@ pub(crate) struct Sessions(Arc<Kept>);
 #[derive(Debug)]
 struct Kept {
     records: Mutex<HashMap<Id, Record>>,
-    /// Approvals under way read one of these, and the end of all sessions of a user waits for it. Some users share one.
+    /// Approvals of a user hold a read lock on one of these, and `log_out_everywhere` waits for them with a write lock.
+    /// Several users can share a lock.
     approvals: [RwLock<()>; 64],
     hasher: RandomState,
 }
@@ -68,17 +69,17 @@ impl Sessions {
         layer.with_name(session_cookie(secure))
     }
 
-    /// Ends every session of a user, in every browser. Approvals under way are over when this returns, so a revocation that follows ends
-    /// their grants, too.
+    /// Ends every session of a user, in every browser. Waits for current approvals, so that a revocation afterwards
+    /// also ends their grants.
     pub(crate) async fn log_out_everywhere(&self, user: &Subject) {
         let is_theirs = |record: &Record| record.data.get(USER).is_some_and(|own| own == user.as_str());
         lock(&self.0.records).retain(|_, record| !is_theirs(record));
         drop(self.approvals_of(user).write().await);
     }
 
-    /// Runs what opens a grant for a user; `None` if the session has ended since the request came.
+    /// Runs an approval, which opens a grant for a user. `None` if the session has ended since the request arrived.
     async fn while_logged_in<T>(&self, session: Id, user: &Subject, approval: impl Future<Output = T>) -> Option<T> {
-        let _under_way = self.approvals_of(user).read().await;
+        let _approval = self.approvals_of(user).read().await;
         match self.load(&session).await {
             Ok(Some(_)) => Some(approval.await),
             _ => None,
@@ -132,7 +133,7 @@ impl ExpiredDeletion for Sessions {
 /// Where a submitted form comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A page of the present session, or of none if there is none.
+    /// A page of the current session, or a page for a visitor without one.
     Session,
     /// A page that this server sent to this browser before a login or a logout.
     Browser,

@@ -11,7 +11,7 @@ use crate::axe::{Auditor, VIEWS, prefer_language};
 use crate::chromium::{Chromium, DESKTOP};
 use crate::{click, click_in_the_middle, log_in, many_scopes, press_enter, responses, sent_to, shows, type_password};
 
-/// An example server, and a browser with which somebody looks at all of its pages.
+/// An example server, and a browser that visits its pages.
 struct Walk {
     example: Example,
     page: Client,
@@ -31,7 +31,7 @@ impl Walk {
         self.auditor.passes(name).await;
     }
 
-    /// Submits a form that is on no page.
+    /// Submits a form that is not on the page.
     async fn post(&self, path: &str, fields: &serde_json::Value) {
         let script = "
             const form = document.createElement('form');
@@ -48,7 +48,7 @@ impl Walk {
         self.page.find(Locator::Css(css)).await.unwrap().prop("value").await.unwrap().unwrap()
     }
 
-    /// The request of a client, with more parameters.
+    /// Returns the authorization request of a client, with more parameters.
     fn request(&self, client: &str, scope: &str, more: &str) -> String {
         let (scope, host) = (scope.replace(' ', "+"), "http%3A%2F%2F127.0.0.1%3A59998%2Fgone");
         format!(
@@ -58,7 +58,7 @@ impl Walk {
     }
 }
 
-/// The calendar is known, the guest nobody has checked, and the tool has its users copy a code.
+/// Starts a server with three clients: the guest registered itself, and users of the tool copy a code.
 fn example() -> Example {
     let mut scopes: serde_json::Map<_, _> = many_scopes().into_iter().map(|(name, text)| (name, text.into())).collect();
     let all = scopes.keys().cloned().collect::<Vec<_>>().join(" ");

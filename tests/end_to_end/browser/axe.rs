@@ -1,4 +1,4 @@
-//! axe-core, which finds barriers for people who use a keyboard, a screen reader or strong contrasts.
+//! axe-core, which finds barriers for people with a keyboard, a screen reader or weak eyesight.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -32,7 +32,7 @@ pub(crate) struct Auditor {
 }
 
 impl Auditor {
-    /// `None` if axe-core can't be installed, which is said on the standard error.
+    /// `None`, with a message on standard error, if axe-core can't be installed.
     pub(crate) fn new(page: Client) -> Option<Self> {
         static AXE: OnceLock<Result<String, String>> = OnceLock::new();
         match AXE.get_or_init(installed) {
@@ -44,7 +44,7 @@ impl Auditor {
         }
     }
 
-    /// Audits the page that the browser shows in each view. Parts that are folded are unfolded first.
+    /// Audits the current page in each view. Unfolds all parts of it first.
     pub(crate) async fn passes(&self, name: &str) {
         let unfold = "document.querySelectorAll('details').forEach(part => part.open = true)";
         self.page.execute(unfold, Vec::new()).await.unwrap();
@@ -71,7 +71,7 @@ impl Auditor {
         serde_json::from_value(found).unwrap()
     }
 
-    /// For those who want to look at the pages themselves: `GRANTOR_PICTURES` names a folder for pictures of them.
+    /// Saves a picture of the page if `GRANTOR_PICTURES` names a folder.
     async fn save_picture(&self, name: &str, View { scheme, width }: View) {
         let Some(folder) = env::var_os("GRANTOR_PICTURES") else { return };
         let height = self.page.execute("return document.documentElement.scrollHeight", Vec::new()).await.unwrap();
@@ -96,13 +96,13 @@ async fn emulate(page: &Client, View { scheme, width }: View) {
     command(page, "Emulation.setDeviceMetricsOverride", size).await;
 }
 
-/// Sends the headers that a browser sends whose user prefers a language.
+/// Makes the browser ask for a language.
 pub(crate) async fn prefer_language(page: &Client, language: &str) {
     command(page, "Network.enable", json!({})).await;
     command(page, "Network.setExtraHTTPHeaders", json!({ "headers": { "Accept-Language": language } })).await;
 }
 
-/// A command of the `DevTools` protocol, for what `WebDriver` can't do.
+/// A command of the `DevTools` protocol. `WebDriver` can't emulate colour schemes.
 #[derive(Debug)]
 struct DevTools {
     name: &'static str,

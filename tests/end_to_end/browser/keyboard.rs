@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::chromium::{Chromium, DESKTOP, PHONE};
 use crate::{server, shows};
 
-/// Presses and releases a key, whatever has the focus.
+/// Presses and releases a key.
 async fn press(page: &Client, key: impl Into<char>) {
     let value = key.into();
     let keys = KeyActions::new("keyboard".to_owned()).then(KeyAction::Down { value }).then(KeyAction::Up { value });
@@ -22,11 +22,11 @@ async fn type_text(page: &Client, text: &str) {
     }
 }
 
-/// What a user knows of the element that has the focus.
+/// The element that has the focus.
 #[derive(Debug, Deserialize)]
 struct Focused {
     name: String,
-    /// Whether it is visible, with a ring around it.
+    /// Whether the element and its focus ring are visible.
     visible: bool,
 }
 

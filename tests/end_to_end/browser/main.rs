@@ -1,7 +1,8 @@
 //! Journeys of a user in a real headless browser, against the example server and the small providers.
 //!
-//! They need Chromium and its driver. Where these are missing the tests print that and pass, unless
-//! `GRANTOR_REQUIRE_ALL=1`.
+//! They need Chromium and its driver, and npm for the audits with axe-core. Where these are missing the tests print
+//! that and pass, unless `GRANTOR_REQUIRE_ALL=1`. With `GRANTOR_PICTURES=folder`, the audits save a picture of each
+//! page there.
 
 mod accessibility;
 mod axe;

@@ -1,4 +1,4 @@
-//! Names in any script, which must neither break a page nor rewrite the text around them.
+//! Names in any script. They must neither break a page nor reorder the text around them.
 
 use end_to_end::example::Example;
 use fantoccini::{Client, Locator};
@@ -37,7 +37,7 @@ async fn fill(page: &Client, field: &str, value: &str) {
     field.send_keys(value).await.unwrap();
 }
 
-/// The direction of an element, and whether text around it is laid out as if it were one neutral character.
+/// Returns the text direction of an element, and whether it is isolated from the text around it.
 async fn direction(page: &Client, css: &str) -> Value {
     let script = "
         const style = getComputedStyle(document.querySelector(arguments[0]));
@@ -45,7 +45,7 @@ async fn direction(page: &Client, css: &str) -> Value {
     page.execute(script, vec![css.into()]).await.unwrap()
 }
 
-/// Whether the first text is left of the second one, by where their characters are painted.
+/// Returns whether the browser paints the first text left of the second one.
 async fn is_left_of(page: &Client, first: &str, second: &str) -> bool {
     let script = "
         const [before, after] = [...arguments].map(text => {
