@@ -26,7 +26,7 @@ pub(crate) struct Flags {
 
     /// The issuer identifier: the address by which browsers reach the server, a URL without a path. Outside of this
     /// device, it must be https. Redirect URIs on this device should have the host 127.0.0.1, because browsers send the
-    /// cookies of localhost to all of its ports. [default: http://localhost with the port]
+    /// cookies of localhost to all of its ports. [default: `http://localhost` with the port]
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: Option<String>,
 

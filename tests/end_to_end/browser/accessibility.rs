@@ -47,15 +47,15 @@ impl Walk {
     async fn value(&self, css: &str) -> String {
         self.page.find(Locator::Css(css)).await.unwrap().prop("value").await.unwrap().unwrap()
     }
+}
 
-    /// Returns the authorization request of a client, with more parameters.
-    fn request(&self, client: &str, scope: &str, more: &str) -> String {
-        let (scope, host) = (scope.replace(' ', "+"), "http%3A%2F%2F127.0.0.1%3A59998%2Fgone");
-        format!(
-            "/authorize?response_type=code&client_id={client}&redirect_uri={host}&scope={scope}{more}\
-             &code_challenge_method=S256&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-        )
-    }
+/// Returns the authorization request of a client, with more parameters.
+fn request(client: &str, scope: &str, more: &str) -> String {
+    let (scope, host) = (scope.replace(' ', "+"), "http%3A%2F%2F127.0.0.1%3A59998%2Fgone");
+    format!(
+        "/authorize?response_type=code&client_id={client}&redirect_uri={host}&scope={scope}{more}\
+         &code_challenge_method=S256&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+    )
 }
 
 /// Starts a server with three clients: the guest registered itself, and users of the tool copy a code.
@@ -99,7 +99,7 @@ async fn as_a_visitor(walk: &Walk) {
     walk.look_at("demo", "/demo").await;
     walk.look_at("demo with an unexpected answer", "/demo/callback?code=x").await;
     walk.look_at("login", "/login").await;
-    walk.look_at("login for an application", &walk.request("calendar", "user:write", "")).await;
+    walk.look_at("login for an application", &request("calendar", "user:write", "")).await;
     log_in(&walk.page, "ada", "wrong horse").await;
     walk.sees("login with a wrong password", "is wrong").await;
     log_in(&walk.page, "ada", "correct horse").await;
@@ -118,11 +118,11 @@ async fn decisions(walk: &Walk) {
     walk.sees("form that is not one", "Nothing was decided").await;
 
     let scopes: Vec<_> = many_scopes().into_iter().map(|(name, _)| name).collect();
-    walk.look_at("consent with many permissions", &walk.request("calendar", &scopes.join(" "), "")).await;
-    walk.look_at("consent for an unchecked application", &walk.request("guest", "user:read", "")).await;
+    walk.look_at("consent with many permissions", &request("calendar", &scopes.join(" "), "")).await;
+    walk.look_at("consent for an unchecked application", &request("guest", "user:read", "")).await;
     let more = "&prompt=select_account";
-    walk.look_at("accounts", &walk.request("calendar", "user:write", more)).await;
-    walk.look_at("login again", &walk.request("calendar", "user:write", "&prompt=login")).await;
+    walk.look_at("accounts", &request("calendar", "user:write", more)).await;
+    walk.look_at("login again", &request("calendar", "user:write", "&prompt=login")).await;
 
     for (decision, name, text) in
         [("approve", "code to copy", "Copy this code"), ("deny", "access denied", "no access")]
@@ -199,7 +199,7 @@ async fn forms_of_earlier_logins(walk: &Walk) {
 
 /// The pages that the library asks the example for.
 async fn refusals(walk: &Walk) {
-    let (unknown, faulty) = (walk.request("nobody", "user:read", ""), walk.request("guest", "unknown", ""));
+    let (unknown, faulty) = (request("nobody", "user:read", ""), request("guest", "unknown", ""));
     walk.look_at("unknown application", &unknown).await;
     walk.look_at("faulty request of an unchecked application", &faulty).await;
     prefer_language(&walk.page, "de").await;

@@ -99,7 +99,8 @@ fn location(response: &Response<Body>) -> String {
 /// The address that the page tells the reader to open.
 fn address_on_the_page() -> String {
     let page = include_str!("../../../src/manual/with_axum.md");
-    let address = page.lines().find_map(|line| line.trim_start().strip_prefix("http://localhost:3000/authorize?")).unwrap();
+    let address =
+        page.lines().find_map(|line| line.trim_start().strip_prefix("http://localhost:3000/authorize?")).unwrap();
     format!("/authorize?{address}")
 }
 
