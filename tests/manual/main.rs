@@ -1,12 +1,21 @@
 //! Checks the manual against the code: the pages and the sources are read as text.
 
+mod defaults;
 #[cfg(all(feature = "actix-web", feature = "testing"))]
 mod machines;
+#[cfg(feature = "testing")]
+mod migrating;
+#[cfg(feature = "testing")]
+mod non_features;
 #[cfg(all(feature = "sqlite", feature = "testing"))]
 mod old_copy;
+#[cfg(feature = "testing")]
+mod operators;
 mod pages;
 #[cfg(feature = "axum")]
 mod separate_api;
+#[cfg(feature = "jwt")]
+mod signing_keys;
 #[cfg(all(feature = "postgres", feature = "sqlite", feature = "testing"))]
 mod storage;
 #[cfg(feature = "testing")]

@@ -1,21 +1,15 @@
-//! The pages of the manual are read on docs.rs and on a forge. Their links have to work on both, and neither may show code that nothing
-//! compiles.
+//! People read the manual on docs.rs and on a forge. The links have to work on both, and something has to compile the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::{read, words};
 
-/// Pages whose links and code are still for docs.rs alone.
-const FOR_RUSTDOC: [&str; 4] = ["client_libraries", "migrating", "non_features", "signing_keys"];
-
 /// Names and texts of the pages, without the table of links.
 fn pages() -> BTreeMap<String, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manual");
     let names = std::fs::read_dir(folder).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap());
-    let pages = names
-        .filter_map(|name| Some(name.strip_suffix(".md")?.to_owned()))
-        .filter(|name| name != "links" && !FOR_RUSTDOC.contains(&&name[..]));
+    let pages = names.filter_map(|name| Some(name.strip_suffix(".md")?.to_owned())).filter(|name| name != "links");
     pages.map(|name| (name.clone(), read(&format!("src/manual/{name}.md")))).collect()
 }
 
@@ -82,18 +76,16 @@ fn links_of_pages_lead_to_files_on_a_forge_and_to_items_on_docs_rs() {
 }
 
 #[test]
-fn code_of_pages_that_are_no_doctests_is_compiled_by_this_test() {
-    let modules = read("src/manual/mod.rs");
+fn code_of_pages_is_compiled_by_this_test() {
     let mut sources = Vec::new();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manual"), &mut sources);
     for (name, page) in pages() {
-        let is_doctest = !modules.contains(&format!("#[cfg_attr(not(doctest), doc = include_str!(\"{name}.md\"))]"));
         for (_, block) in blocks(&page).into_iter().filter(|(language, _)| is_rust(language)) {
-            // rustdoc hides these lines. A forge shows them, so none may stand before the code.
-            let first = block.lines().next().unwrap_or_default();
-            assert!(!first.starts_with("# "), "{name}.md has a block that begins with a hidden line: {first}");
-            let is_here = || sources.iter().any(|source| source.contains(block));
-            assert!(is_doctest || is_here(), "no file of tests/manual has this block of {name}.md:\n{block}");
+            // rustdoc hides such lines, and a forge shows them.
+            let hidden = block.lines().find(|line| line.starts_with("# "));
+            assert_eq!(hidden, None, "{name}.md: move this line to the file in tests/manual");
+            let is_here = sources.iter().any(|source| source.contains(block));
+            assert!(is_here, "no file of tests/manual has this block of {name}.md:\n{block}");
         }
     }
 }

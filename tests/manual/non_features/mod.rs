@@ -1,0 +1,8 @@
+//! The grant handler of the page about what is missing, run.
+
+include!("ticket.rs");
+include!("ticket_test.rs");
+
+fn owner_of(ticket: &str) -> Option<Subject> {
+    (ticket == "t1").then(|| Subject::new("alice").unwrap())
+}

@@ -1,0 +1,27 @@
+//! The code of the page about keys to sign with, run where it needs no service for keys.
+#![allow(
+    clippy::unused_async,
+    dead_code,
+    unreachable_pub,
+    reason = "the page shows what is `pub` in an app of its own"
+)]
+
+mod rotating;
+
+mod kms {
+    include!("kms.rs");
+
+    pub struct Kms;
+
+    impl Kms {
+        async fn sign(&self, _key: &str, _message: &[u8]) -> Result<Vec<u8>, std::io::Error> {
+            Ok(Vec::new())
+        }
+    }
+}
+
+#[tokio::test]
+async fn server_on_the_page_publishes_its_keys() {
+    let server = rotating::server(std::sync::Arc::new(grantor::MemoryStorage::new()), &[7; 32]).await.unwrap();
+    assert!(server.metadata_document().contains_key("jwks_uri"));
+}
