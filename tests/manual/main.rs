@@ -1,4 +1,4 @@
-//! Checks the manual against the code: the pages and the sources are read as text.
+//! Checks the manual against the code: reads pages and sources as text, and compiles and runs the code of the pages.
 
 mod defaults;
 #[cfg(all(feature = "actix-web", feature = "testing"))]
