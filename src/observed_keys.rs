@@ -1,4 +1,4 @@
-//! Keys whose failures the observer of the server is told of.
+//! Reports failures of keys to the observer of the server.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use crate::jose::{Algorithm, KeyError, KeySchedule, Keys, KeysContext, PublicKey, Signer};
 
-/// The keys of a host. Each time that they can't be read for a request, the observer of the last server that they were given to is told.
+/// The keys of a host app. If a request can't read them, the observer of the last server that received them gets an
+/// event.
 pub(crate) struct ObservedKeys<T> {
     keys: T,
     server: RwLock<Option<Arc<dyn KeysContext>>>,
@@ -43,7 +44,8 @@ impl<T: Keys> Keys for ObservedKeys<T> {
         self.keys.published().await.map_err(|error| self.tell_of(error))
     }
 
-    /// Tells nothing: whether anything was tried is known to the keys alone. The request that fails has an event of its own.
+    /// Sends no event, because only the keys know whether they read anything. The event of the failed request reports
+    /// it.
     async fn reload(&self) -> Result<Arc<[PublicKey]>, KeyError> {
         self.keys.reload().await
     }

@@ -1,4 +1,4 @@
-//! Keys that nodes share by a store, and that change by themselves.
+//! Signing keys that nodes share through a store and that rotate automatically.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,26 +20,26 @@ use crate::storage::KeyStore;
 /// The version of the stored form.
 const FORMAT: u32 = 1;
 
-/// How often a change is tried if other nodes are faster.
+/// How often a write is tried if other nodes write first.
 const ATTEMPTS: usize = 8;
 
-const BUSY: &str = "other nodes change the keys all the time";
+const BUSY: &str = "other nodes changed the keys on each attempt";
 
 const MALFORMED: &str = "the stored keys are malformed";
 
-/// How long a node waits, after it has asked the store, before it asks again for keys that it may do without, and for those that tokens name
-/// and it does not know.
+/// The minimum time between two reads of the store, for keys that the node does not need at once and for unknown keys
+/// that tokens name.
 const ASK_AGAIN_AFTER: Duration = Duration::SECOND;
 
-/// Keys that several nodes share by a [`KeyStore`]. They are generated, published, used and retired by the clock; the private halves are
-/// encrypted under a [`WrappingKey`] before they are stored.
+/// Signing keys that several nodes share through a [`KeyStore`]. They are generated, published, used and retired on a
+/// schedule. The private halves are encrypted under a [`WrappingKey`] before they are stored.
 ///
-/// Nothing runs in the background: what is due is done when keys are asked for. A node reads the store every five minutes, or more often
-/// if keys sign soon after they are published. It also reads when a token of the same issuer names a key that it does not know, at most once
-/// a second: anybody can send such a token.
+/// Nothing runs in the background: a request that needs keys also does the rotation. A node reads the store every five
+/// minutes, or more often if keys sign soon after they are published. It also reads the store when a token of the same
+/// issuer names an unknown key. It does so at most once a second, because anyone can send such a token.
 ///
-/// The clock is that of the server that the keys are given to. The server reads the store when it is built, and generates the keys that are
-/// missing (an RSA key takes some tenths of a second). It does not build if the store fails or the secret is wrong.
+/// The keys use the clock of their server. The server reads the store when it is built, and generates the missing keys
+/// (an RSA key takes some tenths of a second). It does not build if the store fails or the secret is wrong.
 ///
 /// ```
 /// use grantor::jose::{Algorithm, WrappingKey};
@@ -65,23 +65,23 @@ pub struct RotatingKeys {
     wrapping: WrappingKey,
     algorithms: Vec<Algorithm>,
     schedule: KeySchedule,
-    /// The last server that was given these keys.
+    /// The last server that received these keys.
     server: RwLock<Option<Arc<dyn KeysContext>>>,
     known: Mutex<Known>,
-    /// A request of this node is reading the store, while others go on with what is known.
+    /// Lets one request of this node read the store, while others use the known keys.
     reading: SingleFlight,
 }
 
-/// What a node knows of the store, and how often it has written to it.
+/// The last contents of the store that this node read, and how often the node has written to it.
 #[derive(Default)]
 struct Known {
     loaded: Option<Arc<Loaded>>,
     writes: u64,
-    /// When the store was last asked by a request that others did not wait for.
+    /// The time of the last read for which no other request waited.
     asked_at: Option<OffsetDateTime>,
 }
 
-/// What a node has read.
+/// The contents of the store at one time.
 struct Loaded {
     at: OffsetDateTime,
     keys: Vec<Entry>,
@@ -93,11 +93,11 @@ struct Loaded {
 struct Entry {
     public: PublicKey,
     algorithm: Algorithm,
-    /// When it begins to sign.
+    /// The time when the key begins to sign.
     signs_from: OffsetDateTime,
-    /// When its algorithm was taken from the server, if it was.
+    /// The time when the server stopped using the algorithm, if it did.
     unused_since: Option<OffsetDateTime>,
-    /// Dropped some time after the last signature.
+    /// The private half. It is dropped some time after the last signature.
     private: Option<Private>,
 }
 
@@ -117,7 +117,7 @@ struct Stored {
 #[derive(Serialize, Deserialize)]
 struct StoredKey {
     public: Value,
-    /// In seconds since 1970, as all times here.
+    /// In seconds since 1970, like all times in this form.
     signs_from: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unused_since: Option<i64>,
@@ -137,7 +137,7 @@ impl Loaded {
         Self { at, keys, published }
     }
 
-    /// The same but for the key with this identifier.
+    /// Returns the same keys without the key that has this identifier.
     fn without(&self, id: &str) -> Self {
         let others = self.keys.iter().filter(|key| key.public.id() != Some(id));
         Self::new(self.at, others.cloned().collect())
@@ -145,7 +145,7 @@ impl Loaded {
 }
 
 impl RotatingKeys {
-    /// Shares keys by this store. The first algorithm is the default.
+    /// Returns keys that are shared through this store. The first algorithm is the default.
     pub fn new(
         store: impl KeyStore + 'static,
         wrapping: WrappingKey,
@@ -162,25 +162,26 @@ impl RotatingKeys {
         }
     }
 
-    /// Sets when keys change. All nodes have the same schedule.
+    /// Sets the schedule of the rotation. All nodes must have the same schedule.
     #[must_use]
     pub fn with_schedule(mut self, schedule: KeySchedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// Takes a key out at once, as after a leak: it is not published and verifies nothing any more. If it was signing, a new key signs at
-    /// once, which caches of others do not know yet. Other nodes follow when they read the store again. Returns whether the key was there.
+    /// Removes a key at once, for example after a leak. The key is no longer published and verifies nothing. If it was
+    /// signing, a new key signs at once, although other services do not have it in their caches yet. Other nodes follow
+    /// when they read the store again. Returns whether the key existed.
     ///
-    /// No key is decrypted, so this works for keys that can't be, and beside such keys. Without a server it works, too: then the next server
-    /// that reads the store makes the new key.
+    /// No key is decrypted, so this works even if the store has keys that can't be decrypted. It works without a
+    /// server, too: the next server that reads the store then generates the new key.
     ///
     /// # Errors
-    /// The store failed, or what it has is malformed: the key may be there still.
+    /// The store failed, or its contents are malformed. The key may still exist.
     pub async fn remove(&self, id: &str) -> Result<bool, KeyError> {
         let was_there = self.take_out(id).await?;
         let is_in_use = self.known().loaded.is_some();
-        // The key is out, whether or not the next one can be made now.
+        // The key is removed, even if the next one can't be generated now.
         if is_in_use && let Err(error) = self.update(self.now()).await {
             self.tell(error);
         }
@@ -227,9 +228,10 @@ impl RotatingKeys {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known, if it is young enough and nothing is due; else what the store has. A store that fails does not matter while what is
-    /// known can't mislead: until a key could sign that this node has not seen. So long, one request asks the store, at most once a
-    /// second, and the others do not wait for it: each of them would generate a key of its own.
+    /// Returns the known keys if they were read recently and no rotation is due. Otherwise reads the store. If the
+    /// store fails, the known keys are used until other nodes could sign with a key that this node has not seen. Until
+    /// then, one request reads the store, at most once a second. The others do not wait, and do not read the store
+    /// themselves, because each would generate a key.
     async fn current(&self) -> Result<Arc<Loaded>, KeyError> {
         let now = self.now();
         let Some(known) = self.known().loaded.clone() else { return self.update(now).await };
@@ -254,7 +256,7 @@ impl RotatingKeys {
         }
     }
 
-    /// Whether the last time is long enough ago; notes that the store is asked now.
+    /// Returns whether the last read is long enough ago. If so, records that the store is read now.
     fn may_ask(&self, now: OffsetDateTime) -> bool {
         let mut known = self.known();
         let may = !known.asked_at.is_some_and(|at| is_recent(at, now));
@@ -269,7 +271,7 @@ impl RotatingKeys {
         self.tidy(&mut planned, now) || !self.missing(&planned, now).is_empty()
     }
 
-    /// Reads the store, does what is due, and writes it back if anything is different.
+    /// Reads the store, rotates the keys as far as that is due, and writes them back if anything changed.
     async fn update(&self, now: OffsetDateTime) -> Result<Arc<Loaded>, KeyError> {
         for _ in 0..ATTEMPTS {
             let writes = self.known().writes;
@@ -297,22 +299,23 @@ impl RotatingKeys {
         Err(unavailable(BUSY))
     }
 
-    /// Keeps what was read or written, unless this node has written something else since it was read: a key that was taken out does not
-    /// come back.
+    /// Keeps the keys that were read or written, unless this node wrote other keys after they were read. So a removed
+    /// key does not come back.
     fn keep(&self, at: OffsetDateTime, keys: Vec<Entry>, writes: u64, is_written: bool) -> Arc<Loaded> {
         let loaded = Arc::new(Loaded::new(at, keys));
         let mut known = self.known();
         if known.writes == writes {
             known.loaded = Some(Arc::clone(&loaded));
         } else if is_written {
-            // Which of two writes was the last one is for the store to say.
+            // Only the store knows which of two writes was the last one.
             known.loaded = None;
         }
         known.writes += u64::from(is_written);
         loaded
     }
 
-    /// Removes keys that have been kept long enough, and private halves that sign no more. Returns whether anything changed.
+    /// Removes keys that have been kept long enough, and private halves that no longer sign. Returns whether anything
+    /// changed.
     fn tidy(&self, keys: &mut Vec<Entry>, now: OffsetDateTime) -> bool {
         keys.sort_by_key(|key| key.signs_from);
         let KeySchedule { publish_ahead, keep, .. } = self.schedule;
@@ -324,7 +327,8 @@ impl RotatingKeys {
                 changed = true;
             }
         }
-        // When the last signature was made: when the next key of the algorithm began to sign, or the algorithm was taken away.
+        // The time of the last signature: when the next key of the algorithm began to sign, or the server stopped using
+        // the algorithm.
         let ends: Vec<Option<OffsetDateTime>> = keys
             .iter()
             .enumerate()
@@ -346,8 +350,9 @@ impl RotatingKeys {
         changed || keys.len() != before
     }
 
-    /// The keys to be generated, and when each begins to sign: at once if there is none, else after it was published long enough. A key
-    /// that signs only later than the next one would is of a node whose clock was wrong. It does not hold up the others.
+    /// Returns the keys to generate, and the time when each begins to sign: at once if the algorithm has no key,
+    /// otherwise after it was published long enough. Ignores a key that would begin to sign later than the next one,
+    /// because the clock of the node that generated it was wrong.
     fn missing(&self, keys: &[Entry], now: OffsetDateTime) -> Vec<(Algorithm, OffsetDateTime)> {
         let KeySchedule { rotate_every, publish_ahead, .. } = self.schedule;
         let due = |algorithm: &Algorithm| {
@@ -390,7 +395,7 @@ impl RotatingKeys {
         stored.keys.into_iter().map(read).collect()
     }
 
-    /// Decrypts a private key, unless this node has done so before.
+    /// Decrypts a private key, unless this node has it in decrypted form already.
     fn private(
         &self,
         known: Option<&Loaded>,
@@ -428,13 +433,13 @@ fn unavailable(error: impl Into<BoxError>) -> KeyError {
     KeyError::Unavailable(error.into())
 }
 
-/// Whether the store need not be asked again. If the clock was set back, it is.
+/// Returns whether the last read is recent enough. It is not if the clock was set back.
 fn is_recent(at: OffsetDateTime, now: OffsetDateTime) -> bool {
     at <= now && now - at < ASK_AGAIN_AFTER
 }
 
-/// What a wrapped key is bound to, so that it can't be stored in the place of another one. It is no JSON, whose order of members depends
-/// on how `serde_json` was built.
+/// Returns the context that a wrapped key is bound to, so that it can't replace another stored key. The context is not
+/// JSON, because the order of members depends on the features of `serde_json`.
 fn context(public: &PublicKey) -> String {
     let algorithm = public.algorithm().map_or("", Algorithm::name);
     format!("{} {algorithm} {}", public.thumbprint(), public.id().unwrap_or_default())
@@ -465,10 +470,11 @@ impl Keys for RotatingKeys {
         let mut own: Vec<_> = loaded.keys.iter().filter(|key| key.algorithm == algorithm).collect();
         own.sort_by_key(|key| key.signs_from);
         let own = own.iter().filter_map(|key| Some((key.signs_from, &key.private.as_ref()?.key)));
-        // The newest one that may sign. If the clock of another node is ahead, its first key may sign before its time.
+        // The newest key that may sign. If the first key was generated by a node whose clock is ahead, it signs before
+        // its time.
         let signer = own.clone().rfind(|(from, _)| *from <= now).or_else(|| own.clone().next());
         let signer = signer.map(|(_, key)| Arc::clone(key) as Arc<dyn Signer>);
-        // A key was taken out, and the next one could not be stored so far.
+        // This happens if a key was removed and the next one could not be stored yet.
         signer.ok_or_else(|| unavailable(format!("no key signs with {algorithm} at the moment")))
     }
 
@@ -476,7 +482,8 @@ impl Keys for RotatingKeys {
         Ok(Arc::clone(&self.current().await?.published))
     }
 
-    /// Reads the store unless it was read less than a second ago. One request reads it, and the others wait for that one.
+    /// Reads the store unless it was read less than a second ago. One request reads it, and the others wait for that
+    /// request.
     async fn reload(&self) -> Result<Arc<[PublicKey]>, KeyError> {
         let _reading = loop {
             match self.reading.begin() {
@@ -490,7 +497,7 @@ impl Keys for RotatingKeys {
             return Ok(Arc::clone(&known.published));
         }
         if !self.may_ask(now) {
-            return Err(unavailable("the key store did not answer a moment ago"));
+            return Err(unavailable("the key store failed less than a second ago"));
         }
         match self.update(now).await {
             Ok(loaded) => Ok(Arc::clone(&loaded.published)),

@@ -1,10 +1,10 @@
-//! Work that one request does at a time, while others wait for it or go on without it.
+//! Lets one request at a time do some work, while others wait for it or continue without it.
 
 use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-/// Lets one request at a time do the work.
+/// A lock on some work, for one request at a time.
 #[derive(Default)]
 pub(crate) struct SingleFlight(Mutex<State>);
 
@@ -15,13 +15,13 @@ struct State {
 }
 
 impl SingleFlight {
-    /// Begins the work, which ends when the value is dropped. `None` if another request does it now.
+    /// Begins the work, which ends when the returned value is dropped. Returns `None` if another request is doing it.
     pub(crate) fn begin(&self) -> Option<Flight<'_>> {
         let is_running = std::mem::replace(&mut self.state().is_running, true);
         if is_running { None } else { Some(Flight(self)) }
     }
 
-    /// Waits until no request does the work.
+    /// Waits until no request is doing the work.
     pub(crate) async fn ended(&self) {
         poll_fn(|context| {
             let mut state = self.state();
@@ -41,7 +41,7 @@ impl SingleFlight {
     }
 }
 
-/// The work of one request, until it is done or given up.
+/// The work of one request, until it is done or cancelled.
 pub(crate) struct Flight<'a>(&'a SingleFlight);
 
 impl Drop for Flight<'_> {

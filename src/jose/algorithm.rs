@@ -45,7 +45,7 @@ impl Algorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
-    /// Whether a key of one algorithm serves the other: they are equal, or two names of Ed25519.
+    /// Returns whether a key of one algorithm can be used with the other: they are equal, or both are names of Ed25519.
     pub(super) const fn is_same_as(self, other: Self) -> bool {
         matches!(
             (self, other),
@@ -64,7 +64,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// As its [name](Algorithm::name).
+/// Serializes the algorithm as its [name](Algorithm::name).
 impl Serialize for Algorithm {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())

@@ -1,14 +1,14 @@
-//! What a verified text says (RFC 7519 §4).
+//! The claims of a verified JWT (RFC 7519 §4).
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
-/// The claims of a text whose signature was verified.
+/// The claims of a JWT whose signature was verified.
 pub(crate) struct Claims(Map<String, Value>);
 
-/// A claim that has not the form that RFC 7519 §4.1 gives it.
+/// A claim does not have the form that RFC 7519 §4.1 requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the claim {0} is malformed")]
 pub(crate) struct MalformedClaim(pub(crate) &'static str);
@@ -18,7 +18,7 @@ impl Claims {
         Self(members)
     }
 
-    /// A claim that is a text.
+    /// Returns a claim that is a string.
     pub(crate) fn text(&self, name: &'static str) -> Result<Option<&str>, MalformedClaim> {
         match self.0.get(name) {
             None => Ok(None),
@@ -27,8 +27,8 @@ impl Claims {
         }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for what clients sign, which comes next"))]
-    /// The audiences: one text or a list of them (RFC 7519 §4.1.3). Empty if there is no such claim.
+    #[cfg_attr(not(test), expect(dead_code, reason = "used once clients can sign"))]
+    /// Returns the audiences: one string or a list of strings (RFC 7519 §4.1.3). Empty if the claim is absent.
     pub(crate) fn audiences(&self) -> Result<Vec<&str>, MalformedClaim> {
         match self.0.get("aud") {
             None => Ok(Vec::new()),
@@ -40,8 +40,9 @@ impl Claims {
         }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for what clients sign, which comes next"))]
-    /// A point in time (`NumericDate`, RFC 7519 §2), which may have a fraction. One before 1970 or after 9999 is malformed.
+    #[cfg_attr(not(test), expect(dead_code, reason = "used once clients can sign"))]
+    /// Returns a time (`NumericDate`, RFC 7519 §2), which may have a fraction. A time before 1970 or after 9999 is
+    /// malformed.
     pub(crate) fn time(&self, name: &'static str) -> Result<Option<OffsetDateTime>, MalformedClaim> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
         let time = match value {
@@ -61,15 +62,15 @@ impl Claims {
         self.0
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for what clients sign, which comes next"))]
-    /// Any other claim.
+    #[cfg_attr(not(test), expect(dead_code, reason = "used once clients can sign"))]
+    /// Returns any other claim.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 }
 
 impl fmt::Debug for Claims {
-    /// Without the values, which may tell who somebody is.
+    /// Omits the values, which may identify a person.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.keys()).finish()
     }

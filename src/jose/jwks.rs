@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::key::PublicKey;
 use super::strict_json::parse_object;
 
-/// The most keys of a set that are read, so that a signature without `kid` costs a bounded number of tries.
+/// The maximum number of keys in a set. It bounds the work for a signature without `kid`, which is tried with each key.
 const MAX_KEYS: usize = 32;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for what clients sign, which comes next"))]
-/// Reads a set that others publish. Keys that can't be used are left out (RFC 7517 §5), private ones too; `None` if it is no set, or has
-/// more than 32 keys.
+#[cfg_attr(not(test), expect(dead_code, reason = "used once clients can sign"))]
+/// Reads a set that another service publishes. Leaves out unusable and private keys (RFC 7517 §5). Returns `None` if
+/// the text is not a set or has more than 32 keys.
 pub(crate) fn parse(json: &[u8]) -> Option<Vec<PublicKey>> {
     let set = parse_object(json)?;
     let Some(Value::Array(keys)) = set.get("keys") else { return None };

@@ -1,4 +1,4 @@
-//! The compact form of a signed text (RFC 7515 §3.1, §7.1).
+//! The compact serialization of a JWS (RFC 7515 §3.1, §7.1).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,38 +8,39 @@ use serde_json::Value;
 use super::algorithm::Algorithm;
 use super::strict_json::parse_object;
 
-/// The longest `kid` that is read. A thumbprint has 43 characters.
+/// The maximum length of a `kid`. A thumbprint has 43 characters.
 pub(super) const MAX_KEY_ID: usize = 256;
 
-/// A text that was taken apart. Its signature was not verified: nothing that it says counts yet.
+/// A parsed JWS. Its signature is not verified yet, so its contents can't be trusted.
 #[derive(Debug)]
 pub(super) struct Unverified<'a> {
     pub(super) header: Header,
     pub(super) payload: Vec<u8>,
-    /// What the signature is made over.
+    /// The bytes that the signature covers.
     pub(super) signed: &'a [u8],
     pub(super) signature: Vec<u8>,
 }
 
-/// The members of a header that decide something. All others are ignored: no key and no URL is taken from a header
-/// (RFC 8725 §3.10).
+/// The header members that the library uses. It ignores all others: it never takes a key or a URL from a header (RFC
+/// 8725 §3.10).
 #[derive(Debug)]
 pub(super) struct Header {
-    /// `None` for a name that is not known here.
+    /// `None` if the algorithm is unknown.
     pub(super) algorithm: Option<Algorithm>,
     pub(super) typ: Option<String>,
     pub(super) key_id: Option<String>,
 }
 
-/// Takes a text apart; `None` unless it has three parts of unpadded base64url, at most `max_size` bytes in all, and a header that is
-/// understood. A header with `crit` or `b64` is not: no extension is known here (RFC 7515 §4.1.11, RFC 7797 §6).
+/// Parses a JWS. Returns `None` unless it has three parts of unpadded base64url, at most `max_size` bytes in total, and
+/// a supported header. A header with `crit` or `b64` is not supported, because the library has no extensions (RFC 7515
+/// §4.1.11, RFC 7797 §6).
 pub(super) fn parse(text: &str, max_size: usize) -> Option<Unverified<'_>> {
     if text.len() > max_size {
         return None;
     }
     let (signed, signature) = text.rsplit_once('.')?;
     let (header, payload) = signed.split_once('.')?;
-    // The alphabet has no dot, so that a fourth part is refused here.
+    // The alphabet has no dot, so this also refuses a fourth part.
     let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
     Some(Unverified {
         header: Header::parse(&decode(header)?)?,
@@ -49,7 +50,7 @@ pub(super) fn parse(text: &str, max_size: usize) -> Option<Unverified<'_>> {
     })
 }
 
-/// The header of a text that is signed here.
+/// The header of a JWS that this server signs.
 #[derive(Serialize)]
 pub(super) struct NewHeader<'a> {
     pub(super) alg: &'a str,
@@ -57,7 +58,7 @@ pub(super) struct NewHeader<'a> {
     pub(super) kid: &'a str,
 }
 
-/// Returns what is signed for a header and a payload.
+/// Returns the signing input for a header and a payload.
 pub(super) fn signing_input(header: &NewHeader<'_>, payload: &[u8]) -> serde_json::Result<String> {
     let header = serde_json::to_vec(header)?;
     let mut text = String::with_capacity((header.len() + payload.len()) * 4 / 3 + 100);
@@ -67,7 +68,7 @@ pub(super) fn signing_input(header: &NewHeader<'_>, payload: &[u8]) -> serde_jso
     Ok(text)
 }
 
-/// Completes a text.
+/// Appends the signature.
 pub(super) fn append_signature(signed: &mut String, signature: &[u8]) {
     signed.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, signed);
@@ -91,7 +92,8 @@ impl Header {
         Some(Self { algorithm: Algorithm::from_name(&algorithm), typ, key_id })
     }
 
-    /// Whether the type is this one, written with or without `application/`, in any letter case (RFC 7515 §4.1.9).
+    /// Returns whether the type is equal to `expected`, with or without `application/`, in any letter case (RFC 7515
+    /// §4.1.9).
     pub(super) fn has_type(&self, expected: &str) -> bool {
         self.typ.as_deref().is_some_and(|typ| {
             let short = match typ.split_at_checked(12) {
@@ -145,10 +147,10 @@ mod tests {
             format!("{good}\n"),
             format!("{good}="),
             good.replace('.', "+"),
-            // The last character has bits that belong to no byte.
+            // The last character has unused bits.
             format!("{head}.e31.AA"),
             format!("{head}.e30.AB"),
-            // One character alone is no byte.
+            // One character can't encode a byte.
             format!("{head}.e30.A"),
             r#"{"payload":"e30","protected":"eyJhbGciOiJSUzI1NiJ9","signature":"AA"}"#.into(),
         ] {

@@ -10,13 +10,13 @@ use sha2::{Digest, Sha256};
 use super::algorithm::Algorithm;
 use super::strict_json::parse_object;
 
-/// The sizes of RSA keys that are accepted, in bits (RFC 7518 §3.3). The upper bound limits the work of a signature check.
+/// The accepted sizes of RSA keys, in bits (RFC 7518 §3.3). The upper bound limits the work of a signature check.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// The members of a JWK that no public key has.
+/// The JWK members that only private and symmetric keys have.
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-/// A public key with which signatures are verified.
+/// A public key that verifies signatures.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey {
     id: Option<Box<str>>,
@@ -45,29 +45,29 @@ pub(super) enum Material {
     },
 }
 
-/// Why a key is not accepted.
+/// The reason why a key is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidKey {
-    /// It is no JSON object, or a member occurs twice.
+    /// The key is not a JSON object, or a member occurs twice.
     #[error("a key must be a JSON object in which each member occurs once")]
     NotAnObject,
-    /// A member is missing, has another type than it should, or is not encoded as RFC 7518 §6 says.
+    /// A member is missing, has the wrong type, or is not encoded as RFC 7518 §6 requires.
     #[error("the key's member {0} is missing or malformed")]
     Member(&'static str),
-    /// Its type or curve is not supported.
+    /// The type or curve is not supported.
     #[error("keys must be RSA, EC on P-256 or P-384, or OKP on Ed25519")]
     Type,
-    /// A private or symmetric key stands where a public key belongs.
+    /// A private or symmetric key was given instead of a public key.
     #[error("this is a private or symmetric key; only public keys may be given here")]
     Private,
     /// An RSA key has fewer than 2048 or more than 8192 bits.
     #[error("RSA keys must have 2048 to 8192 bits")]
     Size,
-    /// It is not meant for signatures (`use`, `key_ops`), or not for this algorithm (`alg`).
+    /// The key is not meant for signatures (`use`, `key_ops`), or not for this algorithm (`alg`).
     #[error("the key is not meant for signatures with this algorithm")]
     Use,
-    /// It could not be read, or its parts do not belong together.
+    /// The key could not be read, or its parts do not belong together.
     #[error("the key could not be read")]
     Unreadable,
 }
@@ -76,7 +76,7 @@ impl PublicKey {
     /// Reads a JWK.
     ///
     /// # Errors
-    /// It is not a public key of a supported type, or not meant for signatures.
+    /// The JWK is not a public key of a supported type, or is not meant for signatures.
     pub fn from_jwk(json: &str) -> Result<Self, InvalidKey> {
         Self::from_members(&parse_object(json.as_bytes()).ok_or(InvalidKey::NotAnObject)?)
     }
@@ -89,7 +89,7 @@ impl PublicKey {
         Self::from_public_members(jwk)
     }
 
-    /// The same without regard to private members.
+    /// Reads a JWK and ignores its private members.
     pub(super) fn from_public_members(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
         check_use(jwk)?;
         let material = Material::read(jwk)?;
@@ -104,7 +104,7 @@ impl PublicKey {
         Ok(Self { id, algorithm, material })
     }
 
-    /// A key of these numbers, for one algorithm.
+    /// Returns a key with these numbers, for one algorithm.
     pub(super) fn new(material: Material, algorithm: Algorithm) -> Result<Self, InvalidKey> {
         material.check()?;
         if !material.suits(algorithm) {
@@ -123,7 +123,7 @@ impl PublicKey {
     /// Sets the one algorithm that the key is for.
     ///
     /// # Errors
-    /// Keys of this type have no such signatures.
+    /// Keys of this type can't make signatures of this algorithm.
     pub fn with_algorithm(mut self, algorithm: Algorithm) -> Result<Self, InvalidKey> {
         if !self.material.suits(algorithm) {
             return Err(InvalidKey::Use);
@@ -132,20 +132,20 @@ impl PublicKey {
         Ok(self)
     }
 
-    /// The identifier (`kid`), if it has one.
+    /// Returns the identifier (`kid`), if the key has one.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// The one algorithm that the key is for, if it says so.
+    /// Returns the algorithm that the key is limited to (`alg`), if it is limited.
     #[must_use]
     pub const fn algorithm(&self) -> Option<Algorithm> {
         self.algorithm
     }
 
-    /// Whether signatures of this algorithm may be verified with the key: it suits the type, and is the one that the key names, if it
-    /// names one (RFC 8725 §3.1).
+    /// Returns whether the key may verify signatures of this algorithm. The algorithm must suit the type of the key,
+    /// and equal its `alg` if it has one (RFC 8725 §3.1).
     #[must_use]
     pub fn is_for(&self, algorithm: Algorithm) -> bool {
         self.material.suits(algorithm) && self.algorithm.is_none_or(|own| own.is_same_as(algorithm))
@@ -160,7 +160,7 @@ impl PublicKey {
         URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{{{}}}", members.join(","))))
     }
 
-    /// Returns the JWK, as it is published: `kty`, `use`, the numbers, and `kid` and `alg` if the key has them.
+    /// Returns the JWK in its published form: `kty`, `use`, the numbers, and `kid` and `alg` if the key has them.
     #[must_use]
     pub fn to_jwk(&self) -> Value {
         let members = self.material.members().into_iter();
@@ -175,7 +175,7 @@ impl PublicKey {
         Value::Object(jwk)
     }
 
-    /// How many bytes a signature of this algorithm with this key has; 0 if the key has no such signatures.
+    /// Returns the length in bytes of this key's signatures of this algorithm, or 0 if it can't make any.
     pub(super) fn signature_size(&self, algorithm: Algorithm) -> usize {
         match &self.material {
             _ if !self.is_for(algorithm) => 0,
@@ -225,7 +225,7 @@ impl Material {
         }
     }
 
-    /// Whether keys of this type have signatures of this algorithm.
+    /// Returns whether keys of this type can make signatures of this algorithm.
     const fn suits(&self, algorithm: Algorithm) -> bool {
         matches!(
             (self, algorithm),
@@ -236,7 +236,7 @@ impl Material {
         )
     }
 
-    /// The members of a JWK that a thumbprint is made of, in the order of their names (RFC 7638 §3.3).
+    /// Returns the JWK members that a thumbprint covers, ordered by name (RFC 7638 §3.3).
     fn members(&self) -> Vec<(&'static str, String)> {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let on = |curve: &str| ("crv", curve.to_owned());
@@ -250,7 +250,7 @@ impl Material {
     }
 }
 
-/// Refuses a key that says that it is for something else than verifying signatures (RFC 7517 §4.2, §4.3).
+/// Refuses a key that is declared for another purpose than verifying signatures (RFC 7517 §4.2, §4.3).
 fn check_use(jwk: &Map<String, Value>) -> Result<(), InvalidKey> {
     if text(jwk, "use")?.is_some_and(|used_for| used_for != "sig") {
         return Err(InvalidKey::Use);
@@ -275,13 +275,13 @@ fn text<'a>(jwk: &'a Map<String, Value>, name: &'static str) -> Result<Option<&'
     }
 }
 
-/// A number of any size.
+/// Returns a number of any size.
 pub(super) fn bytes(jwk: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, InvalidKey> {
     let text = text(jwk, name)?.ok_or(InvalidKey::Member(name))?;
     URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidKey::Member(name))
 }
 
-/// A number of a fixed size (RFC 7518 §6.2.1.2, RFC 8037 §2).
+/// Returns a number of a fixed size (RFC 7518 §6.2.1.2, RFC 8037 §2).
 fn fixed<const N: usize>(jwk: &Map<String, Value>, name: &'static str) -> Result<[u8; N], InvalidKey> {
     bytes(jwk, name)?.try_into().map_err(|_| InvalidKey::Member(name))
 }
@@ -310,7 +310,8 @@ mod tests {
         assert_eq!(ed25519.thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     }
 
-    /// The vectors do not show it: `serde_json` sorts members, unless a crate of the program turns on its feature `preserve_order`.
+    /// The vectors do not cover this, because `serde_json` sorts members unless a crate enables its feature
+    /// `preserve_order`.
     #[test]
     fn thumbprint_members_are_sorted() {
         let p384 = Material::P384 { x: [1; 48], y: [2; 48] };

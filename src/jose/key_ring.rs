@@ -1,4 +1,4 @@
-//! Keys that a host keeps and rotates itself.
+//! Signing keys that a host app keeps and rotates itself.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,10 +11,12 @@ use super::jws::MAX_KEY_ID;
 use super::key::PublicKey;
 use super::sign::{KeyError, Keys, Signer};
 
-/// The keys of a server in memory: one that signs for each algorithm, and public ones that are published beside them.
+/// The signing keys of a server, in memory. Each algorithm has one key that signs. Further public keys are only
+/// published.
 ///
-/// To rotate a key, replace the ring three times: publish the next key; when caches of the key set have expired, let it sign and
-/// publish the old one beside it; when the last token that the old one has signed has expired, leave it out.
+/// To rotate a key, replace the ring three times. First publish the next key. When caches of the key set have expired,
+/// sign with the next key and keep the old one published. When the last token signed by the old key has expired, remove
+/// the old key.
 ///
 /// ```
 /// use grantor::jose::{Algorithm, KeyRing, SigningKey};
@@ -29,7 +31,7 @@ pub struct KeyRing {
     ring: RwLock<Arc<Ring>>,
 }
 
-/// A [`KeyRing`] that is being put together.
+/// Builds a [`KeyRing`].
 #[derive(Debug, Default)]
 #[must_use = "it does nothing until it is built"]
 pub struct KeyRingBuilder {
@@ -42,32 +44,32 @@ struct Ring {
     published: Arc<[PublicKey]>,
 }
 
-/// Why keys do not make a ring.
+/// The reason why the keys are not a valid ring.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyRingError {
     /// No key signs.
     #[error("a key ring needs a key that signs")]
     NoSigner,
-    /// A key has no identifier of 1 to 256 bytes, or no algorithm.
+    /// A key has no algorithm, or its identifier does not have 1 to 256 bytes.
     #[error("each key of a ring needs an identifier (`kid`) of 1 to 256 bytes and an algorithm (`alg`)")]
     Incomplete,
     /// Two keys have the same identifier.
     #[error("two keys of the ring have the identifier {0:?}")]
     SameId(Box<str>),
-    /// One key is there twice. It would sign with two algorithms (RFC 8725 §3.1).
+    /// A key occurs twice, and would sign with two algorithms (RFC 8725 §3.1).
     #[error("the key {0:?} is in the ring twice; each key is for one algorithm")]
     SameKey(Box<str>),
     /// Two keys sign with the same algorithm.
     #[error("two keys of the ring sign with {0}; one signs, the others are only published")]
     SameAlgorithm(Algorithm),
-    /// A ring that replaces another one signs with other algorithms, which the metadata does not name.
+    /// The new ring signs with other algorithms than the old one, and the metadata does not name them.
     #[error("the new ring signs with other algorithms than the old one")]
     OtherAlgorithms,
 }
 
 impl KeyRing {
-    /// Begins a ring.
+    /// Returns a builder for a ring.
     #[expect(clippy::new_ret_no_self, reason = "the ring needs a key first")]
     pub fn new() -> KeyRingBuilder {
         KeyRingBuilder::default()
@@ -92,28 +94,28 @@ impl KeyRing {
 }
 
 impl KeyRingBuilder {
-    /// Adds a key that signs, and publishes it. The first one is for the default algorithm.
+    /// Adds a key that signs, and publishes it. The algorithm of the first key is the default.
     pub fn sign_with(mut self, signer: impl Signer + 'static) -> Self {
         self.signers.push(Arc::new(signer));
         self
     }
 
-    /// Publishes a key that does not sign yet, or no longer.
+    /// Publishes a key that does not sign yet, or no longer signs.
     pub fn publish(mut self, key: PublicKey) -> Self {
         self.others.push(key);
         self
     }
 
-    /// Completes the ring.
+    /// Returns the ring.
     ///
     /// # Errors
-    /// The keys do not make a ring.
+    /// The keys are not a valid ring.
     pub fn build(self) -> Result<KeyRing, KeyRingError> {
         let Self { signers, others } = self;
         let published: Vec<PublicKey> = signers.iter().map(|signer| signer.key().clone()).chain(others).collect();
         let (mut ids, mut keys, mut algorithms) = (HashSet::new(), HashSet::new(), Vec::new());
         for key in &published {
-            // A longer one is not read (RFC 8725 §3.10).
+            // The library does not read a longer one (RFC 8725 §3.10).
             let is_complete = |id: &&str| (1..=MAX_KEY_ID).contains(&id.len()) && key.algorithm().is_some();
             let id = key.id().filter(is_complete).ok_or(KeyRingError::Incomplete)?;
             if !ids.insert(id) {

@@ -1,7 +1,7 @@
 //! Signed JSON: keys, signatures and claims (RFC 7515, 7517, 7518, 7519, 7638, 8037, 9864).
 //!
-//! This is the only place that knows these formats. It reads no clock and keeps no global state. [`Signer`] and [`Verifier`] do the
-//! cryptography; `aws_lc` implements both.
+//! Only this module knows these formats. It reads no clock and keeps no global state. [`Signer`] and [`Verifier`] do
+//! the cryptography; `aws_lc` implements both.
 
 mod algorithm;
 mod aws_lc;

@@ -17,8 +17,8 @@ use crate::error::SigningError;
 /// `grantor::testing` has a test suite for implementations.
 #[async_trait]
 pub trait Signer: Send + Sync {
-    /// Returns the public half, which must have an identifier and an algorithm. It is asked for each signature, so it is kept, not
-    /// fetched.
+    /// Returns the public half, which must have an identifier and an algorithm. This is called for each signature, so
+    /// the implementation must have the key at hand and not fetch it.
     fn key(&self) -> &PublicKey;
 
     /// Signs these bytes, hashing included.
@@ -32,7 +32,7 @@ pub trait Signer: Send + Sync {
     async fn sign(&self, input: &[u8]) -> Result<Signature, SignerError>;
 }
 
-/// The keys of a server. It is asked for each request, so that keys can change while the server runs.
+/// The signing keys of a server. The server calls this for each request, so keys can change while it runs.
 #[async_trait]
 pub trait Keys: Send + Sync {
     /// Returns the algorithms that can sign, the default first. They never change.
@@ -45,10 +45,10 @@ pub trait Keys: Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// There is none, or it could not be found out.
+    /// No key signs with this algorithm, or the keys could not be read.
     async fn signer(&self, algorithm: Algorithm) -> Result<Arc<dyn Signer>, KeyError>;
 
-    /// Returns the public keys: the next ones, those that sign, and those that have signed what may still be valid.
+    /// Returns the public keys: the next keys, the keys that sign, and old keys whose tokens may still be valid.
     ///
     /// ```text
     /// async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError>
@@ -58,9 +58,10 @@ pub trait Keys: Send + Sync {
     /// It could not be found out.
     async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError>;
 
-    /// Returns the public keys once more, when a token names a key that is not among the ones that [`published`](Self::published) has
-    /// returned: another node may have made the key a moment ago. Anybody can send such a token, so keys that are read from elsewhere
-    /// limit how often they are. Default: the same as `published`.
+    /// Reads the public keys again and returns them. This is called when a token names a key that
+    /// [`published`](Self::published) did not return, because another node may just have generated it. Anyone can send
+    /// such a token, so an implementation that reads a remote store must limit how often it does. Default: the same as
+    /// `published`.
     ///
     /// ```text
     /// async fn reload(&self) -> Result<Arc<[PublicKey]>, KeyError>
@@ -72,30 +73,32 @@ pub trait Keys: Send + Sync {
         self.published().await
     }
 
-    /// Takes what a server gives to its keys. [`Builder::build`](crate::Builder::build) calls it before it asks for any key. Keys that
-    /// are given to several servers are called by each of them, and use what they got last. Default: nothing is taken.
+    /// Receives the clock and the observer of the server. [`Builder::build`](crate::Builder::build) calls this before
+    /// it reads any key. If several servers share the keys, each of them calls this, and the last call counts. By
+    /// default, it does nothing.
     fn connect(&self, _server: Arc<dyn KeysContext>) {}
 
-    /// Returns the times that keys keep which change by themselves. `None`, the default: the host changes them and knows when.
+    /// Returns the schedule of keys that rotate automatically. `None`, the default, means that the host app rotates the
+    /// keys.
     fn schedule(&self) -> Option<&KeySchedule> {
         None
     }
 }
 
-/// What a server gives to its keys.
+/// The clock and the observer that a server gives to its keys.
 pub trait KeysContext: Send + Sync {
     /// Returns the time of the server's clock.
     fn now(&self) -> OffsetDateTime;
 
-    /// Tells the server's observer that the keys could not be read, although no request fails for it
-    /// ([`EventKind::KeysUnavailable`](crate::EventKind::KeysUnavailable)). The server tells by itself of errors that
+    /// Reports to the server's observer that the keys could not be read, although no request failed
+    /// ([`EventKind::KeysUnavailable`](crate::EventKind::KeysUnavailable)). The server itself reports the errors that
     /// [`signer`](Keys::signer) and [`published`](Keys::published) return.
     fn keys_unavailable(&self, error: KeyError);
 }
 
-/// When keys that change by themselves do so. A server with a schedule that makes no sense does not build: a time that is not positive or is
-/// longer than ten years, keys that are published for less than a minute before they sign, keys that are replaced before they sign, or a
-/// schedule by which more than 16 keys are published at once.
+/// The schedule by which keys rotate automatically. The server does not build with an invalid schedule: with a time
+/// that is not positive or exceeds ten years, with keys that are published for less than a minute before they sign,
+/// with keys that are replaced before they sign, or with more than 16 keys published at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeySchedule {
@@ -103,7 +106,8 @@ pub struct KeySchedule {
     pub rotate_every: Duration,
     /// How long a key is published before it signs, so that caches and other nodes know it by then. Default: one day.
     pub publish_ahead: Duration,
-    /// How long a key is published after the last signature: at least as long as what it has signed is valid. Default: two days.
+    /// How long a key is published after its last signature. It must be at least as long as a signed token is valid.
+    /// Default: two days.
     pub keep: Duration,
 }
 
@@ -113,11 +117,11 @@ impl Default for KeySchedule {
     }
 }
 
-/// How many keys a schedule may publish at once, of all algorithms together. Clients fetch all of them.
+/// The maximum number of keys that are published at once, for all algorithms together. Clients fetch all of them.
 const MOST_PUBLISHED: i128 = 16;
 
 impl KeySchedule {
-    /// Checks the times for a server with so many algorithms. Returns what is wrong, and what to do.
+    /// Checks the times for a server with this number of algorithms. The error describes the problem and what to do.
     pub(crate) fn check(self, algorithms: usize) -> Result<(), String> {
         let Self { rotate_every, publish_ahead, keep } = self;
         for (name, time) in [("rotate_every", rotate_every), ("publish_ahead", publish_ahead), ("keep", keep)] {
@@ -134,7 +138,7 @@ impl KeySchedule {
                  ({publish_ahead})"
             ));
         }
-        // Besides the one that signs: those whose time is before it or after it.
+        // Besides the key that signs, earlier and later keys are published.
         let beside = (publish_ahead + keep.max(publish_ahead)).whole_nanoseconds();
         let each = rotate_every.whole_nanoseconds();
         let algorithms = i128::try_from(algorithms).unwrap_or(i128::MAX).max(1);
@@ -148,13 +152,13 @@ impl KeySchedule {
         ))
     }
 
-    /// How often a node looks for what other nodes have stored: several times before a new key signs.
+    /// Returns how often a node reads the store: several times before a new key signs.
     pub(crate) fn reload_every(self) -> Duration {
         let quarter: Duration = self.publish_ahead / 4;
         quarter.min(Duration::minutes(5))
     }
 
-    /// How long a cache may keep the public keys at most.
+    /// Returns the maximum time for which a cache may keep the public keys.
     pub(crate) fn longest_cache(self) -> Duration {
         self.publish_ahead - 2 * self.reload_every()
     }
@@ -198,20 +202,20 @@ impl<T: Keys + ?Sized> Keys for Arc<T> {
     }
 }
 
-/// A signature in the form that JOSE uses (RFC 7518 §3.3 to §3.5, RFC 8037 §3.1). For ECDSA these are the two numbers R and S, one directly
-/// behind the other, each as long as the curve's order.
+/// A signature in the form that JOSE uses (RFC 7518 §3.3 to §3.5, RFC 8037 §3.1). For ECDSA these are the numbers R and
+/// S, concatenated, each as long as the curve's order.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Signature(Vec<u8>);
 
 impl Signature {
-    /// Takes a signature that has this form already.
+    /// Wraps a signature that already has this form.
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
         Self(bytes.into())
     }
 
-    /// Converts an ECDSA signature in the DER form (RFC 3279 §2.2.3), in which key management services return it. `None` if it has
-    /// another form, or if signatures of this algorithm have no such form.
+    /// Converts an ECDSA signature in the DER form (RFC 3279 §2.2.3), which key management services return. Returns
+    /// `None` if the signature has another form, or the algorithm is not ECDSA.
     #[must_use]
     pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Option<Self> {
         let width = match algorithm {
@@ -219,7 +223,7 @@ impl Signature {
             Algorithm::Es384 => 48,
             _ => return None,
         };
-        // Both numbers together are so short that lengths have one byte, for both curves.
+        // For both curves, the numbers are so short that each length fits into one byte.
         let (numbers, rest) = der_value(0x30, der)?;
         let (r, numbers) = der_value(0x02, numbers)?;
         let (s, end) = der_value(0x02, numbers)?;
@@ -240,7 +244,7 @@ impl Signature {
     }
 }
 
-/// Takes one value with this tag off the front.
+/// Removes one value with this tag from the front and returns it.
 fn der_value(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let [first, length, rest @ ..] = der else { return None };
     let is_meant = *first == tag && *length < 0x80;
@@ -250,7 +254,7 @@ fn der_value(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Writes a positive DER number to the end of `place`.
 fn put_number(number: &[u8], place: &mut [u8]) -> Option<()> {
     let digits = match number {
-        // A zero stands before a number whose highest bit is set, and nowhere else.
+        // DER puts a zero before a number whose highest bit is set, and before no other number.
         [0, digits @ ..] if digits.first().is_some_and(|first| *first >= 0x80) => digits,
         [first, ..] if *first != 0 && *first < 0x80 => number,
         _ => return None,
@@ -266,19 +270,19 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// Why a key could not sign.
+/// The reason why a key could not sign.
 #[derive(Debug, thiserror::Error)]
 #[error("the signature could not be made: {0}")]
 pub struct SignerError(#[source] Box<dyn StdError + Send + Sync>);
 
 impl SignerError {
-    /// Wraps the reason. It goes to the observer, and never to a client.
+    /// Wraps the reason. The observer sees it; clients never do.
     pub fn new(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self(reason.into())
     }
 }
 
-/// Why a server's keys are not at hand.
+/// The reason why a server's keys are not available.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -291,7 +295,7 @@ pub enum KeyError {
 }
 
 impl KeyError {
-    /// Returns two errors with the same source: one to tell of, and one to return.
+    /// Returns two errors with the same source: one to report, and one to return.
     pub(crate) fn into_two(self) -> (Self, Self) {
         match self {
             Self::NoKey(algorithm) => (Self::NoKey(algorithm), Self::NoKey(algorithm)),
@@ -304,7 +308,7 @@ impl KeyError {
 }
 
 impl From<KeyError> for SigningError {
-    /// Keys that can't be read may be back soon; one that is missing was not configured.
+    /// Keys that can't be read may be available again soon. A missing key was not configured.
     fn from(error: KeyError) -> Self {
         match error {
             KeyError::Unavailable(source) => Self::unavailable(source),
@@ -313,10 +317,10 @@ impl From<KeyError> for SigningError {
     }
 }
 
-/// Signs a text: `alg`, `kid` and `typ` of the header are set here.
+/// Signs a payload, and sets `alg`, `kid` and `typ` in the header.
 ///
 /// # Errors
-/// The key could not sign, or it says nothing about itself, or its signature has a length that signatures of its algorithm do not have.
+/// The key could not sign, its public half has no identifier or algorithm, or its signature has the wrong length.
 pub(crate) async fn sign(signer: &dyn Signer, typ: &str, payload: &[u8]) -> Result<String, SignerError> {
     let key = signer.key();
     let (Some(id), Some(algorithm)) = (key.id(), key.algorithm()) else {

@@ -21,8 +21,8 @@ use super::key::{InvalidKey, Material, PublicKey, bytes};
 use super::sign::{Signature, Signer, SignerError};
 use super::strict_json::parse_object;
 
-/// A private key in the memory of this process, for one algorithm. Its identifier is the thumbprint of the public key (RFC 7638), unless
-/// another one is given.
+/// A private key in the memory of this process, for one algorithm. By default, its identifier is the thumbprint of the
+/// public key (RFC 7638).
 ///
 /// ```
 /// use grantor::jose::{Algorithm, SigningKey};
@@ -43,7 +43,8 @@ enum Private {
 }
 
 impl SigningKey {
-    /// Generates a key from the operating system's randomness. RSA keys have 2048 bits and take some tenths of a second.
+    /// Generates a key with the randomness of the operating system. RSA keys have 2048 bits and take some tenths of a
+    /// second.
     ///
     /// # Errors
     /// [`InvalidKey::Unreadable`] if the generator fails.
@@ -60,7 +61,8 @@ impl SigningKey {
     /// Reads an unencrypted key in PEM: `PRIVATE KEY` (PKCS#8), `RSA PRIVATE KEY` or `EC PRIVATE KEY`, as OpenSSL writes them.
     ///
     /// # Errors
-    /// It is no such key, or none for this algorithm, or an RSA key with fewer than 2048 or more than 8192 bits.
+    /// The text is not such a key, the key is not for this algorithm, or it is an RSA key with fewer than 2048 or more
+    /// than 8192 bits.
     pub fn from_pem(algorithm: Algorithm, pem: &str) -> Result<Self, InvalidKey> {
         let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| InvalidKey::Unreadable)?;
         Self::from_der(algorithm, der.secret_der())
@@ -84,7 +86,7 @@ impl SigningKey {
     /// Reads a private JWK (RFC 7518 §6, RFC 8037 §2). It must have the member `alg`. An RSA key needs all its numbers.
     ///
     /// # Errors
-    /// It is no private key, names no supported algorithm, or its numbers do not belong together.
+    /// The JWK is not a private key, names no supported algorithm, or its numbers do not belong together.
     pub fn from_jwk(json: &str) -> Result<Self, InvalidKey> {
         let jwk = Zeroized(parse_object(json.as_bytes()).ok_or(InvalidKey::NotAnObject)?);
         let public = PublicKey::from_public_members(&jwk.0)?;
@@ -124,13 +126,13 @@ impl SigningKey {
         Ok(Self { public: public.with_id(id), private })
     }
 
-    /// Sets the identifier (`kid`). It stays the same for the whole life of the key.
+    /// Sets the identifier (`kid`). Never change the identifier of a key that has signed.
     #[must_use]
     pub fn with_id(self, id: impl Into<Box<str>>) -> Self {
         Self { public: self.public.with_id(id), private: self.private }
     }
 
-    /// The public half.
+    /// Returns the public half.
     #[must_use]
     pub const fn public_key(&self) -> &PublicKey {
         &self.public
@@ -212,7 +214,7 @@ impl Signer for SigningKey {
 }
 
 impl fmt::Debug for SigningKey {
-    /// Without the private half.
+    /// Omits the private half.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey").field("public", &self.public).finish_non_exhaustive()
     }

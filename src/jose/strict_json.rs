@@ -8,10 +8,11 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Reads an object; `None` if the text is anything else, or if any object in it has two members with the same name.
+/// Reads an object. Returns `None` if the text is anything else, or if any object in it has two members with the same
+/// name.
 ///
-/// Members are counted first, and then `serde_json` reads the values as it reads those of a row. How it does that for numbers depends on
-/// its features, which any crate of a program can turn on.
+/// First looks for repeated members, then reads the values with `serde_json`, like those of a row. How `serde_json`
+/// reads numbers depends on its features, which any crate of the program can enable.
 pub(super) fn parse_object(json: &[u8]) -> Option<Map<String, Value>> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     Strict.deserialize(&mut deserializer).ok()?;
@@ -19,7 +20,7 @@ pub(super) fn parse_object(json: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice(json).ok()
 }
 
-/// Reads any value and keeps nothing of it.
+/// Checks any value and discards it.
 struct Strict;
 
 impl<'de> DeserializeSeed<'de> for Strict {

@@ -1,4 +1,4 @@
-//! Verifying what was signed.
+//! Verifies signed texts.
 
 use super::algorithm::Algorithm;
 use super::claims::Claims;
@@ -7,29 +7,29 @@ use super::key::PublicKey;
 use super::sign::{KeyError, Keys};
 use super::strict_json::parse_object;
 
-/// Verifies signatures. It is asked with public keys only.
+/// Verifies signatures, with public keys only.
 pub trait Verifier: Send + Sync {
-    /// Returns the algorithms that it knows.
+    /// Returns the supported algorithms.
     fn algorithms(&self) -> &[Algorithm];
 
     /// Verifies a signature over these bytes, hashing included.
     ///
     /// # Errors
-    /// The signature is not one of this key and this algorithm, or the key is no point of its curve.
+    /// The signature was not made with this key and this algorithm, or the key is not a point of its curve.
     fn verify(&self, algorithm: Algorithm, key: &PublicKey, input: &[u8], signature: &[u8])
     -> Result<(), BadSignature>;
 }
 
-/// A signature was not made with this key over this text.
+/// The signature was not made with this key over this text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the signature does not match")]
 #[expect(clippy::exhaustive_structs, reason = "there is nothing to say about it")]
 pub struct BadSignature;
 
-/// What one place accepts.
+/// The kind of text that a caller accepts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Accepted<'a> {
-    /// The greatest size of a text, in bytes.
+    /// The maximum size of a text, in bytes.
     pub(crate) max_size: usize,
     pub(crate) typ: Typ<'a>,
     pub(crate) algorithms: &'a [Algorithm],
@@ -38,14 +38,14 @@ pub(crate) struct Accepted<'a> {
 /// The type that the header must name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Typ<'a> {
-    /// This one.
+    /// Exactly this type.
     Is(&'a str),
-    #[cfg_attr(not(test), expect(dead_code, reason = "for what clients sign, which comes next"))]
-    /// This one, or none, or the general `JWT`, where a specification came before explicit types.
+    #[cfg_attr(not(test), expect(dead_code, reason = "used once clients can sign"))]
+    /// This type, no type, or the general `JWT`, for specifications that are older than explicit types.
     IsOrGeneral(&'a str),
 }
 
-/// Why a text is not accepted. A client is told less.
+/// The reason why a text is not accepted. Clients do not see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unacceptable {
     #[error("it is not a signed JSON object in the compact form, or too long")]
@@ -60,10 +60,10 @@ pub(crate) enum Unacceptable {
     Signature,
 }
 
-/// Verifies a text with the keys of its presumed issuer, and returns what it says.
+/// Verifies a text with the keys of its presumed issuer, and returns its claims.
 ///
-/// The algorithm has to be accepted, known to the verifier, and suit the key. A text with `kid` is verified with keys of this identifier
-/// only, one without it with every key that suits.
+/// The algorithm must be accepted, supported by the verifier, and suit the key. If the text has a `kid`, only keys with
+/// this identifier are tried; otherwise every suitable key is.
 pub(crate) fn verify(
     text: &str,
     accepted: Accepted<'_>,
@@ -88,8 +88,8 @@ pub(crate) fn verify(
     parse_object(&jws.payload).map(Claims::new).ok_or(Unacceptable::Malformed)
 }
 
-/// Verifies a text that this issuer should have signed, with its own keys. If the text names a key that is not published, the keys are
-/// asked once more: another node may have made the key a moment ago.
+/// Verifies a text that this server should have signed, with its own keys. If the text names a key that is not
+/// published, the keys are read again, because another node may just have generated it.
 ///
 /// # Errors
 /// The keys could not be read.
@@ -109,7 +109,7 @@ pub(crate) async fn verify_own(
     Ok(result)
 }
 
-/// Whether a text says that it is of this issuer and signed with a key that is not among these. It may be forged.
+/// Returns whether a text claims this issuer and names a key that is not in `keys`. The text may be forged.
 fn names_another_key(text: &str, max_size: usize, issuer: &str, keys: &[PublicKey]) -> bool {
     let Some(jws) = parse(text, max_size) else { return false };
     let Some(id) = jws.header.key_id.as_deref() else { return false };

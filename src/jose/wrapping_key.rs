@@ -1,4 +1,4 @@
-//! The key under which private keys are stored.
+//! The key that encrypts stored private keys.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use zeroize::Zeroizing;
 use super::key::InvalidKey;
 use crate::mac::Key;
 
-/// Encrypts private keys before they are stored (AES-256-GCM). A reader of the storage alone can't sign.
+/// Encrypts private keys before they are stored (AES-256-GCM). Someone who can only read the storage can't sign.
 pub struct WrappingKey {
     current: RandomizedNonceKey,
     previous: Vec<RandomizedNonceKey>,
 }
 
 impl WrappingKey {
-    /// Takes a secret of the host's with at least 32 random bytes, the same for all nodes of a server. What was stored under one of the
-    /// `previous` secrets can be read, and nothing is stored under it.
+    /// Takes a secret of at least 32 random bytes, the same for all nodes of a server. The `previous` secrets decrypt
+    /// keys that were stored under them, and encrypt nothing.
     ///
     /// # Errors
     /// [`InvalidKey::Size`] if a secret is shorter or has only zeros.
@@ -25,7 +25,7 @@ impl WrappingKey {
         Ok(Self { current: derive(current)?, previous })
     }
 
-    /// Encrypts. `context` says what it is, and must be the same when it is decrypted.
+    /// Encrypts a private key. `context` identifies the key, and must be the same for decryption.
     pub(crate) fn wrap(&self, plain: &[u8], context: &[u8]) -> Option<Vec<u8>> {
         let mut sealed = plain.to_vec();
         let nonce = self.current.seal_in_place_append_tag(Aad::from(context), &mut sealed).ok()?;
