@@ -1259,7 +1259,7 @@ fn client_survives_its_stored_form_with_every_member() {
 }
 
 #[test]
-fn texts_and_numbers_of_a_client_have_limits() {
+fn texts_of_a_client_have_limits() {
     let public = |id: &str| Client::public(id).authorization_code(CB);
     for id in ["", "a\n", "\u{e9}", &"a".repeat(256)] {
         let error = public(id).build().unwrap_err();
@@ -1336,6 +1336,11 @@ fn texts_and_numbers_of_a_client_have_limits() {
     for name in ["Caf\u{e9} \u{2615}", "\u{65e5}\u{672c}\u{8a9e}", "\u{5e9}\u{5dc}\u{5d5}\u{5dd}", "A & B <C>"] {
         assert_eq!(public("a").name(name).build().unwrap().name(), Some(name));
     }
+}
+
+#[test]
+fn lifetimes_of_a_client_have_limits() {
+    let public = || Client::public("a").authorization_code(CB);
     let changes: [fn(&mut Lifetimes); 10] = [
         |own| own.code = Some(Duration::ZERO),
         |own| own.code = Some(Duration::minutes(11)),
@@ -1348,14 +1353,14 @@ fn texts_and_numbers_of_a_client_have_limits() {
         |own| own.refresh_grace = Some(-Duration::SECOND),
         |own| own.refresh_grace = Some(Duration::seconds(61)),
     ];
-    let utmost = public("a").lifetimes(|own| {
+    let utmost = public().lifetimes(|own| {
         own.code = Some(Duration::minutes(10));
         own.access_token = Some(Duration::SECOND);
         own.refresh_grace = Some(Duration::MINUTE);
     });
     assert_eq!(utmost.build().unwrap().lifetimes().code, Some(Duration::minutes(10)));
     for (number, change) in changes.into_iter().enumerate() {
-        let error = public("a").lifetimes(change).build().unwrap_err();
+        let error = public().lifetimes(change).build().unwrap_err();
         assert_eq!(error, ClientError::Lifetime, "{number}");
         assert_eq!(
             error.to_string(),
