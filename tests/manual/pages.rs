@@ -44,7 +44,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn links_of_pages_lead_to_files_on_a_forge_and_to_items_on_docs_rs() {
+fn page_links_work_on_a_forge_and_on_docs_rs() {
     let (pages, links) = (pages(), read("src/manual/links.md"));
     let for_rustdoc = definitions(&links);
     let mut used = BTreeSet::new();

@@ -326,7 +326,7 @@ async fn flood_of_invented_keys_reads_the_store_once_a_second() {
 }
 
 #[tokio::test]
-async fn token_of_a_new_key_waits_for_the_read_that_is_under_way() {
+async fn token_of_a_new_key_waits_for_the_read_in_progress() {
     let nodes = Nodes::start().await;
     let new = nodes.token(&nodes.other).await;
     let invented = forged(&new, |header, _| drop(header.insert("kid".into(), "new".into())));

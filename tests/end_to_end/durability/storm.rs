@@ -16,7 +16,7 @@ use crate::soon;
 /// How long a client waits after it was told to try again.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What is going on.
+/// The counters of a running storm.
 pub(crate) struct Storm {
     base: String,
     /// Each 200 adds a permit.

@@ -215,7 +215,7 @@ async fn user_opening_many_grants_is_throttled() {
 // Each refresh leaves a row until its grant ends, and the limit of one grant did not help: a user who runs a client opens one grant after the
 // other, and refreshed 2,300 times a second.
 #[tokio::test]
-async fn client_that_refreshes_many_grants_of_a_user_has_to_wait() {
+async fn client_refreshing_many_grants_is_throttled() {
     let clients = r#"[{"client_id": "app", "redirect_uris": ["https://app.example/cb"],
                        "grant_types": ["authorization_code", "refresh_token"]}]"#;
     let example = Example::with(clients, USERS, SCOPES, &[]);

@@ -80,7 +80,7 @@ async fn self_registered_application_has_own_scope_only() {
 // Each token of an application's own leaves two rows for an hour, and nothing limited those of an application that a user had registered:
 // 1,400 a second.
 #[tokio::test]
-async fn self_registered_application_that_gets_many_tokens_has_to_wait() {
+async fn application_getting_many_tokens_is_throttled() {
     let example = Example::with(CLIENTS, api_scopes::USERS, api_scopes::SCOPES, &[]);
     let (id, secret) = registered(&Browser::new(&example)).await;
     let mut issued = 0;

@@ -10,7 +10,7 @@ use grantor::{ClientSecret, TokenRequest};
 use serde_json::Value;
 
 #[tokio::test(flavor = "local")]
-async fn server_for_machines_serves_them_and_nobody_else() {
+async fn machine_server_serves_machines_only() {
     let secret = |name: &str| ClientSecret::new(format!("a long secret of {name}"));
     let server = server::server(secret).await.unwrap();
     assert!(!server.metadata_document().contains_key("authorization_endpoint"));

@@ -145,7 +145,7 @@ async fn program_on_the_page_goes_from_login_to_the_api() {
 }
 
 #[tokio::test]
-async fn program_on_the_page_refuses_forged_forms_and_foreign_targets() {
+async fn program_refuses_forged_forms_and_foreign_targets() {
     let (mut browser, authorize) = (Browser::new().await, address_on_the_page());
     let page = browser.get(&authorize).await;
     let target = hidden(&page, "return_target");
