@@ -132,7 +132,8 @@ async fn name_that_could_deceive_is_refused_at_its_field() {
         click(&page, "form[action='/applications/new'] button").await;
         let problem = page.wait().for_element(Locator::Css("#name-problem")).await.unwrap();
         assert!(problem.text().await.unwrap().contains("1 to 200 characters"));
-        let field = page.active_element().await.unwrap();
+        // Browsers set the focus some time after a page was loaded.
+        let field = page.wait().for_element(Locator::Css("#name:focus")).await.unwrap();
         assert_eq!(field.prop("value").await.unwrap().as_deref(), Some(name), "what was typed is kept");
         fits(&page).await;
     }
