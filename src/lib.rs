@@ -31,7 +31,10 @@
 //! use axum::response::{IntoResponse, Response};
 //! use axum::routing::{any, get, post};
 //! use grantor::axum::{require, routes, run_to_completion};
-//! use grantor::{Access, Approval, AuthorizationServer, BearerError, BuildError, Interaction, MemoryStorage, Request};
+//! use grantor::{
+//!     Access, Approval, AuthorizationServer, BearerError, BuildError, Interaction,
+//!     MemoryStorage, Request,
+//! };
 //!
 //! use your_app::{Session, consent_page, login_page};
 //!
@@ -50,21 +53,35 @@
 //!         .with_state(oauth))
 //! }
 //!
-//! async fn authorize(State(oauth): State<AuthorizationServer>, session: Session, request: Request) -> Response {
+//! async fn authorize(
+//!     State(oauth): State<AuthorizationServer>,
+//!     session: Session,
+//!     request: Request,
+//! ) -> Response {
 //!     match oauth.interaction(&request, session.user()).await {
 //!         Interaction::Login(login) => login_page(&login.return_target()), // the browser comes back there
 //!         Interaction::SelectAccount(accounts) => login_page(&accounts.return_target()),
-//!         Interaction::Consent(consent) => consent_page(&consent, &consent.form_token(session.secret())),
-//!         Interaction::Proceed(proceed) => run_to_completion(proceed.approve()).await.into_response(),
+//!         Interaction::Consent(consent) => {
+//!             consent_page(&consent, &consent.form_token(session.secret()))
+//!         }
+//!         Interaction::Proceed(proceed) => {
+//!             run_to_completion(proceed.approve()).await.into_response()
+//!         }
 //!         Interaction::Respond(response) => response.into_response(), // an error, for the browser or for the client
 //!     }
 //! }
 //!
-//! async fn decide(State(oauth): State<AuthorizationServer>, session: Session, request: Request) -> Response {
+//! async fn decide(
+//!     State(oauth): State<AuthorizationServer>,
+//!     session: Session,
+//!     request: Request,
+//! ) -> Response {
 //!     match (oauth.resume_form(&request, session.secret()).await, session.user()) {
 //!         (Err(error), _) => error.into_response(), // a page: the form is forged, changed or too old
 //!         (Ok((consent, form)), Some(user)) if form.approved => {
-//!             run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
+//!             run_to_completion(consent.approve(Approval::by(user).scope(form.scope)))
+//!                 .await
+//!                 .into_response()
 //!         }
 //!         (Ok((consent, _)), _) => run_to_completion(consent.deny()).await.into_response(),
 //!     }
@@ -96,8 +113,7 @@
 //! [defaults](manual::defaults), [threats](manual::threats), [what is missing](manual::non_features).
 //!
 //! # Items by task
-//! **Build a server**
-//!
+//! ## Build a server
 //! | item | purpose |
 //! |---|---|
 //! | [`AuthorizationServer`] | The server. Cheap to clone; all its endpoints are methods. |
@@ -106,7 +122,8 @@
 //! | [`Client`], [`ClientCredential`] | A registered application and its secrets (RFC 6749 §2). See [`client`]. |
 //! | [`lint`] | Finds settings and clients that need attention. |
 //!
-//! **Serve the authorization endpoint** (RFC 6749 §3.1). See [`authorize`].
+//! ## Serve the authorization endpoint
+//! RFC 6749 §3.1; see [`authorize`].
 //!
 //! | item | purpose |
 //! |---|---|
@@ -116,8 +133,7 @@
 //! | [`Approval`] | The decision of a user, perhaps for less than the application asked for. |
 //! | [`AuthorizationServer::authorize`], [`PendingAuthorization`] | The same endpoint without the steps, to drive it yourself. |
 //!
-//! **Serve the other endpoints**
-//!
+//! ## Serve the other endpoints
 //! | item | purpose |
 //! |---|---|
 //! | [`AuthorizationServer::routes`], [`handle`](AuthorizationServer::handle) | List all endpoints; answer a request to any of them. |
@@ -126,8 +142,7 @@
 //! | [`Capability`] | Adds an endpoint of yours to the server. |
 //! | [`Request`], [`Response`] | Plain data that every web stack can fill in and send. |
 //!
-//! **Protect an API**
-//!
+//! ## Protect an API
 //! | item | purpose |
 //! |---|---|
 //! | [`AuthorizationServer::bearer`], [`Bearer`] | Checks an access token (RFC 6750). |
@@ -135,8 +150,7 @@
 //! | [`ResourceServer`] | Checks tokens in another process, by introspection. |
 //! | [`ProtectedResource`] | Metadata by which clients find the server of an API (RFC 9728). |
 //!
-//! **Manage access**
-//!
+//! ## Manage access
 //! | item | purpose |
 //! |---|---|
 //! | [`AuthorizationServer::connections`] | Lists the applications that a user connected. |
@@ -147,8 +161,7 @@
 //! | [`Observer`], [`Event`] | The audit log. |
 //! | [`AuthorizationServer::purge`] | Deletes what has expired. |
 //!
-//! **Terms**
-//!
+//! ## Terms
 //! | term | meaning |
 //! |---|---|
 //! | [`Grant`] | One act of authorization: user, client, scope and end. Revoking it is one write that ends all its tokens. |
@@ -230,10 +243,17 @@
 //!
 //! use async_trait::async_trait;
 //! use grantor::customizer::{Inspection, Issuance, TokenChanges};
-//! use grantor::storage::{Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption};
 //! use grantor::secret::TokenHash;
-//! use grantor::{Authenticator, AuthenticatorError, Client, ClientAttempt, ClientStore, Error, Grant, ResourceOwnerAttempt};
-//! use grantor::{Storage, StorageError, StoredToken, Subject, SubjectStatus, TokenCustomizer, Verdict};
+//! use grantor::storage::{
+//!     Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption,
+//! };
+//! use grantor::{
+//!     Authenticator, AuthenticatorError, Client, ClientAttempt, ClientStore, Error, Grant,
+//!     ResourceOwnerAttempt,
+//! };
+//! use grantor::{
+//!     Storage, StorageError, StoredToken, Subject, SubjectStatus, TokenCustomizer, Verdict,
+//! };
 //! use serde_json::{Map, Value};
 //! use time::OffsetDateTime;
 //!
@@ -242,7 +262,10 @@
 //! #[async_trait]
 //! impl Authenticator for Mine {
 //!     // Each method has a default.
-//!     async fn authenticate_client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+//!     async fn authenticate_client(
+//!         &self,
+//!         attempt: &ClientAttempt<'_>,
+//!     ) -> Result<Verdict<()>, AuthenticatorError> {
 //!         todo!()
 //!     }
 //!
@@ -253,7 +276,10 @@
 //!         todo!()
 //!     }
 //!
-//!     async fn subject_status(&self, subject: &Subject) -> Result<SubjectStatus, AuthenticatorError> {
+//!     async fn subject_status(
+//!         &self,
+//!         subject: &Subject,
+//!     ) -> Result<SubjectStatus, AuthenticatorError> {
 //!         todo!()
 //!     }
 //! }
@@ -265,7 +291,10 @@
 //!         todo!()
 //!     }
 //!
-//!     async fn introspection(&self, inspection: &Inspection<'_>) -> Result<Option<Map<String, Value>>, Error> {
+//!     async fn introspection(
+//!         &self,
+//!         inspection: &Inspection<'_>,
+//!     ) -> Result<Option<Map<String, Value>>, Error> {
 //!         todo!()
 //!     }
 //! }
@@ -279,7 +308,11 @@
 //!
 //! #[async_trait]
 //! impl Storage for Mine {
-//!     async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
+//!     async fn open_grant(
+//!         &self,
+//!         grant: &Arc<Grant>,
+//!         tokens: &[StoredToken],
+//!     ) -> Result<Opened, StorageError> {
 //!         todo!()
 //!     }
 //!
@@ -295,11 +328,19 @@
 //!         todo!()
 //!     }
 //!
-//!     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+//!     async fn revoke_access_token(
+//!         &self,
+//!         token: &TokenHash,
+//!         at: OffsetDateTime,
+//!     ) -> Result<(), StorageError> {
 //!         todo!()
 //!     }
 //!
-//!     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+//!     async fn revoke_grants(
+//!         &self,
+//!         which: &GrantSelector,
+//!         at: OffsetDateTime,
+//!     ) -> Result<u64, StorageError> {
 //!         todo!()
 //!     }
 //!
@@ -312,7 +353,11 @@
 //!         todo!()
 //!     }
 //!
-//!     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+//!     async fn purge_expired(
+//!         &self,
+//!         before: OffsetDateTime,
+//!         limit: usize,
+//!     ) -> Result<usize, StorageError> {
 //!         todo!()
 //!     }
 //!
