@@ -180,6 +180,15 @@ fn discard(mut unread: BodyStream<web::Payload>) {
     }));
 }
 
+/// Discards the body of a refused request, if it has one.
+async fn discard_payload(request: &HttpRequest, mut payload: Payload) {
+    if !matches!(payload, Payload::None)
+        && let Ok(body) = web::Payload::from_request(request, &mut payload).await
+    {
+        discard(BodyStream::new(body));
+    }
+}
+
 impl FromRequest for Bearer {
     type Error = Error;
     type Future = Extraction<Self>;

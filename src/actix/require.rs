@@ -12,7 +12,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 
-use super::from_head;
+use super::{discard_payload, from_head};
 use crate::bearer::Access;
 use crate::cors::ANY_ORIGIN;
 use crate::server::{BearerCheck, MissingRequire, Requirement};
@@ -130,7 +130,11 @@ where
                 },
             };
             let result = match refused {
-                Some(response) => Ok(request.into_response(HttpResponse::from(response)).map_into_right_body()),
+                Some(response) => {
+                    let (request, payload) = request.into_parts();
+                    discard_payload(&request, payload).await;
+                    Ok(ServiceResponse::new(request, HttpResponse::from(response)).map_into_right_body())
+                }
                 None => inner.call(request).await.map(ServiceResponse::map_into_left_body),
             };
             if requirement.any_origin { for_any_origin(result) } else { result }

@@ -195,6 +195,24 @@ async fn unread_body_ends_the_connection() {
     }
 }
 
+// With actix-web, a caller without a token held a connection by a chunked body that no handler read.
+#[tokio::test(flavor = "local")]
+async fn unread_body_of_refused_api_request_ends_the_connection() {
+    let oauth = TestServer::new().server;
+    let app = move || {
+        let api = actix_web::web::put().to(async || "changed").wrap(grantor::actix::require(&oauth, ["user:read"]));
+        actix_web::App::new().route("/api", api)
+    };
+    let server = actix_web::HttpServer::new(app).workers(1).bind(("127.0.0.1", 0)).unwrap();
+    let (address, running) = (server.addrs()[0], server.run());
+    let handle = running.handle();
+    actix_web::rt::spawn(running);
+    let request = "PUT /api HTTP/1.1\r\nhost: api\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(9), exchange(address, request)).await;
+    assert!(answer.expect("the connection is still open").starts_with("HTTP/1.1 401 "));
+    handle.stop(false).await;
+}
+
 /// One piece of a body that is too long.
 static PIECE: [u8; 1 << 15] = [b'x'; 1 << 15];
 
