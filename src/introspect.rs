@@ -25,7 +25,7 @@ use crate::storage::Found;
 use crate::subject_status::must_be_active;
 use crate::token::refuse;
 
-/// A request at the introspection endpoint (RFC 7662 §2.1), before anything was checked.
+/// A request to the introspection endpoint (RFC 7662 §2.1), not checked yet.
 ///
 /// ```
 /// use grantor::{ClientSecret, IntrospectionRequest};
@@ -36,37 +36,37 @@ use crate::token::refuse;
 pub type IntrospectionRequest<'a> = ClientRequest<'a, endpoint::Introspection>;
 
 impl<'a> IntrospectionRequest<'a> {
-    /// Asks about a token of whatever kind.
+    /// Returns a request about an access token or a refresh token.
     pub fn of(token: &'a str) -> Self {
         Self::empty().parameter("token", token)
     }
 }
 
-/// The answer to a caller who introspects a token (RFC 7662 §2.2).
+/// The response to an introspection request (RFC 7662 §2.2).
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 7662 §2.2: a token is active or it is not")]
 pub enum Introspection {
-    /// It is unknown, expired, revoked, spent, a code, or none of the caller's business, in the library's eyes or the host's:
-    /// which of them is not said.
+    /// The token is unknown, expired, revoked, redeemed or a code. Or this caller may not learn about it, by the rules
+    /// of the library or of the token customizer. The caller does not learn which.
     Inactive,
-    /// It is good for this caller.
+    /// The token is live, and this caller may learn about it.
     Active(Box<ActiveToken>),
 }
 
 /// A live token with its grant.
 #[non_exhaustive]
 pub struct ActiveToken {
-    /// Its record.
+    /// The record of the token.
     pub token: Arc<StoredToken>,
-    /// Its grant.
+    /// The grant of the token.
     pub grant: Arc<Grant>,
-    /// Members that the host added; see [`TokenCustomizer::introspection`](crate::TokenCustomizer::introspection).
+    /// Members that the host app added: see [`TokenCustomizer::introspection`](crate::TokenCustomizer::introspection).
     pub extra: Map<String, Value>,
     server: Arc<ServerContext>,
 }
 
 impl fmt::Debug for ActiveToken {
-    /// Without the host's members, which may be anything.
+    /// Omits the members of the host app, which may be sensitive.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ActiveToken").field("token", &self.token).field("grant", &self.grant).finish_non_exhaustive()
     }
@@ -110,7 +110,7 @@ impl IntrospectionEndpoint {
                     }
                     signed
                 }
-                // Nothing is told to a caller who is not known.
+                // A caller that has not authenticated learns nothing.
                 None => Err(Refusal::IntrospectionNotAllowed.into()),
             },
             Ok(introspection) => Ok(Response::json(200, introspection.to_json())),
@@ -124,7 +124,7 @@ impl IntrospectionEndpoint {
         self.introspect_for(request, self.server.now(), &mut Caller::default()).await
     }
 
-    /// `caller` is known afterwards as far as it was found out.
+    /// Writes to `caller` the client of the request, as far as it is known.
     async fn introspect_for(
         &self,
         request: &IntrospectionRequest<'_>,
@@ -140,7 +140,8 @@ impl IntrospectionEndpoint {
         result
     }
 
-    /// The caller comes before the token, so that the endpoint can't be used to try tokens out (RFC 7662 §4).
+    /// Authenticates the caller before looking up the token, so that attackers can't use the endpoint to try tokens
+    /// (RFC 7662 §4).
     async fn answer(
         &self,
         request: &IntrospectionRequest<'_>,
@@ -150,7 +151,7 @@ impl IntrospectionEndpoint {
         request.params.check(&PARAMETERS_ABOUT_A_TOKEN)?;
         let caller = caller.authenticate(&self.server, request, now).await?;
         Error::check_enforced(caller.parts().unenforced_member())?;
-        // An identifier proves nothing, so there is nothing it could be entitled to.
+        // A bare identifier proves nothing, so it gives no right to introspect.
         if !caller.is_confidential() {
             return Err(Refusal::IntrospectionNotAllowed.into());
         }
@@ -161,7 +162,7 @@ impl IntrospectionEndpoint {
         Ok(introspection)
     }
 
-    /// The hint is not looked at: every token is found by one look-up, whatever it is.
+    /// Ignores `token_type_hint`, because one look-up finds a token of any kind.
     async fn inspect(
         &self,
         caller: &Client,
@@ -190,7 +191,7 @@ impl IntrospectionEndpoint {
         })
     }
 
-    /// The members that the host adds; `None` if the token is not the caller's business.
+    /// Returns the members that the token customizer adds, or `None` if the caller may not learn about the token.
     async fn members(&self, inspection: &Inspection<'_>) -> Result<Option<Map<String, Value>>, Error> {
         let Some(customizer) = &self.server.customizer else { return Ok(Some(Map::new())) };
         let Some(mut members) = customizer.introspection(inspection).await? else { return Ok(None) };
@@ -219,8 +220,9 @@ fn is_live(token: &StoredToken, grant: &Grant, now: OffsetDateTime) -> bool {
     token.spent.is_none() && token.is_live(grant, now)
 }
 
-/// A resource server is told about access tokens: to take a refresh token for one would be a mistake. Other clients are told about
-/// their own tokens, about refresh tokens only if the policy says so.
+/// Returns whether a caller may learn about a token. A resource server learns about access tokens only, so that it
+/// can't accept a refresh token by mistake. Other clients learn about their own tokens, and about refresh tokens only
+/// if the policy allows it.
 fn is_entitled(policy: &Policy, caller: &Client, token: &StoredToken, grant: &Grant) -> bool {
     let is_own = grant.client_id == *caller.id();
     if token.kind == TokenKind::AccessToken {
@@ -231,7 +233,7 @@ fn is_entitled(policy: &Policy, caller: &Client, token: &StoredToken, grant: &Gr
 }
 
 impl Introspection {
-    /// The token, if it is active.
+    /// Returns the token if it is active.
     #[must_use]
     pub fn active(&self) -> Option<&ActiveToken> {
         match self {
@@ -240,16 +242,18 @@ impl Introspection {
         }
     }
 
-    /// Returns the JSON document of RFC 7662 §2.2, as the endpoint sends it: `{"active":false}`, or the members of an active token. A
-    /// signed answer has the same members. Those of the host that have [reserved](crate::customizer::RESERVED_MEMBERS) names are left out.
+    /// Returns the JSON document that the endpoint sends (RFC 7662 §2.2): `{"active":false}`, or the members of an
+    /// active token. A signed response has the same members. Members of the host app with
+    /// [reserved](crate::customizer::RESERVED_MEMBERS) names are left out.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let Self::Active(active) = self else { return br#"{"active":false}"#.to_vec() };
         let ActiveToken { token, grant, extra, server } = &**active;
         let mut members = token.details.claims.clone();
         members.extend(extra.clone());
-        // None of them replaces one below, or makes a machine look like a user (RFC 9700 §4.15) or a refresh token like a token for an
-        // API. What the customizer added was checked before. The row may be from another version, and the host can change `extra`.
+        // Filter the members again: the row may be from another version, and the host app can change `extra`. A member
+        // must not replace one below, or make a machine look like a user (RFC 9700 §4.15) or a refresh token like an
+        // access token.
         drop_members(&mut members, |name| is_user_name_of_machine(name, grant));
         let mut insert = |name: &str, value: Value| members.insert(name.to_owned(), value);
         insert("active", true.into());
@@ -263,7 +267,7 @@ impl Introspection {
         }
         if token.kind == TokenKind::AccessToken {
             insert("token_type", grant.token_type().into());
-            // Opaque tokens have no audience. A signed one says this, or it was not found.
+            // An opaque token has no audience. A signed token has this one, or it would not have been found.
             if let (Some(_), Some(resource)) = (&token.details.format, &server.resource) {
                 insert("aud", (*resource.identifier).into());
             }

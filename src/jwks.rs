@@ -1,4 +1,4 @@
-//! The public keys of a server (RFC 7517 §5), and what it signs with the private ones.
+//! The signing keys of a server: the endpoint for the public keys (RFC 7517 §5), and the settings for signed tokens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::observed_keys::ObservedKeys;
 use crate::signed_format::SignedFormat;
 use crate::token::refuse;
 
-/// The keys that a server signs with, given to [`Builder::signing_keys`](crate::Builder::signing_keys). It publishes the public halves
-/// at `/jwks`, and the metadata names this address (`jwks_uri`, RFC 8414 §2).
+/// The signing keys of a server, for [`Builder::signing_keys`](crate::Builder::signing_keys). The server publishes the
+/// public halves at `/jwks`, and the metadata names this address (`jwks_uri`, RFC 8414 §2).
 ///
 /// ```
 /// use grantor::jose::{Algorithm, KeyRing, SigningKey};
@@ -49,53 +49,53 @@ pub struct SigningKeys {
     access_tokens: AccessTokens,
 }
 
-/// What access tokens are signed with.
+/// The algorithm of signed access tokens.
 #[derive(Debug, Clone, Copy)]
 enum AccessTokens {
     Opaque,
-    /// With the default of the keys.
+    /// The default algorithm of the keys.
     Signed,
     With(Algorithm),
 }
 
 impl SigningKeys {
-    /// Takes the keys. Access tokens stay opaque.
+    /// Takes the keys. Access tokens stay opaque unless you call [`sign_access_tokens`](Self::sign_access_tokens).
     pub fn new(keys: impl Keys + 'static) -> Self {
         let keys = Arc::new(ObservedKeys::new(keys));
         Self { keys, cached_for: Duration::minutes(10), access_tokens: AccessTokens::Opaque }
     }
 
-    /// Sets how long others may cache the public keys (`Cache-Control: max-age`). A new key has to be published this long before it
-    /// signs. Default: ten minutes.
+    /// Sets how long clients may cache the public keys (`Cache-Control: max-age`). A new key must be published at least
+    /// this long before it signs. Default: ten minutes.
     pub const fn cached_for(mut self, duration: Duration) -> Self {
         self.cached_for = duration;
         self
     }
 
     /// Issues access tokens as JWTs (RFC 9068), signed with the default algorithm of the keys. The audience is the
-    /// [protected resource](crate::Builder::protected_resource) of the server, and without one the server does not build. Default:
-    /// access tokens are opaque.
+    /// [protected resource](crate::Builder::protected_resource) of the server. Without one, the server does not build.
+    /// Default: access tokens are opaque.
     ///
-    /// A server of which access tokens are opaque again accepts the signed ones of before until they expire, if it has the keys and the
-    /// protected resource still.
+    /// If you remove this setting later, the server still accepts signed tokens until they expire, as long as it has
+    /// the keys and the protected resource.
     ///
-    /// A token names the issuer and the audience. If one of the two changes, the signed tokens of before are refused, as RFC 9068 §4
-    /// demands of everyone who checks them. Clients get new ones by their refresh tokens.
+    /// A token names the issuer and the audience. If either changes, earlier signed tokens are refused, as RFC 9068 §4
+    /// requires. Clients get new tokens with their refresh tokens.
     ///
-    /// This server checks such a token by its row, so that a revocation counts at once. A service that checks only the signature
-    /// accepts the token until it expires.
+    /// This server also checks the row of a signed token, so a revocation applies at once. A service that checks only
+    /// the signature accepts the token until it expires.
     pub const fn sign_access_tokens(mut self) -> Self {
         self.access_tokens = AccessTokens::Signed;
         self
     }
 
-    /// The same with another algorithm, which the keys must have.
+    /// Like [`sign_access_tokens`](Self::sign_access_tokens), with another algorithm of the keys.
     pub const fn sign_access_tokens_with(mut self, algorithm: Algorithm) -> Self {
         self.access_tokens = AccessTokens::With(algorithm);
         self
     }
 
-    /// The format of signed access tokens: of new ones, or only of those that were issued before they became opaque.
+    /// Returns the format of signed access tokens. If new tokens are opaque, it only reads earlier signed tokens.
     pub(crate) fn access_token_format(&self, issuer: &str, audience: &str) -> Option<Arc<dyn SignedFormat>> {
         let own = self.access_token_algorithm();
         let algorithm = own.or_else(|| self.keys.algorithms().first().copied())?;
@@ -104,7 +104,7 @@ impl SigningKeys {
         Some(Arc::new(JwtAccessTokens { keys, algorithm, signs_new_tokens, issuer, audience }))
     }
 
-    /// The algorithm of access tokens, if they are signed.
+    /// Returns the algorithm of access tokens, if they are signed.
     fn access_token_algorithm(&self) -> Option<Algorithm> {
         match self.access_tokens {
             AccessTokens::Opaque => None,
@@ -186,7 +186,7 @@ impl Capability for SigningKeys {
     }
 }
 
-/// Whether the caller has this version already (RFC 9110 §13.1.2). Tags are compared weakly.
+/// Returns whether the caller already has this version (RFC 9110 §13.1.2). Compares tags weakly.
 fn names(request: &Request, tag: &str) -> bool {
     let lists = request.header_values("if-none-match").filter_map(|value| std::str::from_utf8(value).ok());
     let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);

@@ -14,23 +14,23 @@ use crate::record::{Grant, StoredToken};
 use crate::secret::{AccessToken, TokenHash};
 use crate::signed_format::{Read, SignedFormat};
 
-/// The greatest size of a token that is verified, in bytes. One that is issued has less: its claims are bounded.
+/// The maximum size of a token to verify, in bytes. Issued tokens are smaller, because their claims are bounded.
 const MAX_SIZE: usize = 16 * 1024;
 
 /// The type in the header, without `application/` (RFC 9068 §2.1).
 const TYP: &str = "at+jwt";
 
-/// Writes and reads the tokens of one server for one audience.
+/// The signed access tokens of one server for one audience.
 pub(crate) struct JwtAccessTokens {
     pub(crate) keys: Arc<dyn Keys>,
     pub(crate) algorithm: Algorithm,
-    /// Whether new access tokens are signed. They were at another time, or are at another node.
+    /// Whether new access tokens are signed. If not, earlier tokens or those of another node may be.
     pub(crate) signs_new_tokens: bool,
     pub(crate) issuer: Box<str>,
     pub(crate) audience: Box<str>,
 }
 
-/// What a token says, which follows from its row and its grant alone (RFC 9068 §2.2).
+/// The claims of a token (RFC 9068 §2.2). They follow from its row and its grant alone.
 #[derive(Serialize)]
 struct AccessTokenClaims<'a> {
     iss: &'a str,
@@ -42,7 +42,7 @@ struct AccessTokenClaims<'a> {
     iat: i64,
     exp: i64,
     jti: &'a str,
-    /// What the customizer has added. Names that mean something here were dropped when the token was issued.
+    /// The claims that the customizer added. Reserved names were dropped when the token was issued.
     #[serde(flatten)]
     more: &'a Map<String, Value>,
 }
@@ -89,20 +89,21 @@ impl SignedFormat for JwtAccessTokens {
     }
 
     async fn read(&self, text: &str) -> Result<Option<Read>, Error> {
-        // Each key of the server's own is for one algorithm, also a key whose algorithm signs no more.
+        // Each key of the server is for one algorithm, even if the algorithm no longer signs.
         let accepted = Accepted { max_size: MAX_SIZE, typ: Typ::Is(TYP), algorithms: &Algorithm::ALL };
         let verified = verify_own(text, accepted, &self.issuer, &*self.keys, &AwsLc).await;
         let Ok(claims) = verified.map_err(SigningError::from)? else { return Ok(None) };
-        // Not that of the row: everyone else who checks the token compares with the present issuer, too (RFC 9068 §4). `agrees` does the
-        // same with the audience.
+        // The present issuer, not that of the row, because other services also compare with the present issuer (RFC
+        // 9068 §4). `agrees` does the same with the audience.
         let is_own = claims.text("iss") == Ok(Some(&*self.issuer));
         let Ok(Some(id)) = claims.text("jti") else { return Ok(None) };
         let key = TokenHash::of_jwt_id(id);
         Ok(is_own.then(|| Read { key, claims: claims.into_members() }))
     }
 
-    /// Compares the claims that follow from the row and the grant. A token that an older version has signed may have fewer. One of a newer
-    /// version may have more, with names that no host can use; if such a claim restricts the token, the row has a critical member.
+    /// Compares the claims that follow from the row and the grant. A token of an older version may have fewer claims. A
+    /// token of a newer version may have more, with names that host apps can't use. If such a claim restricts the
+    /// token, the row has a critical member.
     fn agrees(&self, read: &Read, row: &StoredToken, grant: &Grant) -> bool {
         let Some(Value::String(id)) = read.claims.get("jti") else { return false };
         let Ok(Value::Object(expected)) = serde_json::to_value(self.claims(id, row, grant)) else { return false };

@@ -15,13 +15,13 @@ const MEDIA_TYPE: &str = "application/token-introspection+jwt";
 /// The type in the header, without `application/` (RFC 9701 §5).
 const TYP: &str = "token-introspection+jwt";
 
-/// Whether the caller asks for a JWT (RFC 9701 §4), and for JSON no more, and this server signs.
+/// Returns whether the caller asks for a JWT (RFC 9701 §4) and does not prefer JSON, and this server has keys.
 pub(super) fn is_asked_for(server: &ServerContext, request: &Request) -> bool {
     server.signing_keys.is_some() && prefers(request, MEDIA_TYPE, "application/json")
 }
 
-/// Signs a response for its caller alone. `sub` and `exp` are inside of `token_introspection` only, so that the JWT can't be taken for an
-/// access token (RFC 9701 §5).
+/// Signs a response for one caller. `sub` and `exp` are inside `token_introspection` only, so that the JWT can't be
+/// mistaken for an access token (RFC 9701 §5).
 pub(super) async fn respond(
     server: &ServerContext,
     introspection: &Introspection,
@@ -33,7 +33,7 @@ pub(super) async fn respond(
         "iss": server.issuer, "aud": caller.id().as_str(), "iat": now.unix_timestamp(), "token_introspection": members,
     });
     let keys = server.signing_keys.as_ref().ok_or_else(|| SigningError::new("the server has no signing keys"))?;
-    // RS256 is the default of RFC 9701 §6. If the caller has registered an algorithm, it accepts no other.
+    // RS256 is the default of RFC 9701 §6. A caller that registered another algorithm accepts only that one.
     let algorithms = keys.algorithms();
     let default = algorithms.iter().find(|algorithm| **algorithm == Algorithm::Rs256).or(algorithms.first());
     let algorithm = caller.introspection_signed_response_alg().or(default.copied());
