@@ -11,7 +11,7 @@
 //!   from handlers.
 //!
 //! The extractors take the server from the state of the router: the state is an [`AuthorizationServer`] or implements
-//! [`FromRef`] for it. The address of the peer is known if the router is served with connection information
+//! [`FromRef`] for it. The library knows the address of the peer if you serve the router with connection information
 //! (`into_make_service_with_connect_info::<SocketAddr>()`). Behind a proxy, that is the address of the proxy. If you
 //! trust the proxy, build the request yourself and set the address that the proxy reports.
 //!
@@ -49,8 +49,8 @@ use crate::span::in_this_span;
 /// because the library responds to unsupported methods, too. [`AuthorizationServer::handle`] answers each request and
 /// sets the CORS headers. Every request is [run to completion](run_to_completion).
 ///
-/// Merge the router; do not nest it: its paths are complete, and the path of the metadata has no prefix. You may nest
-/// your own pages: the target of an extracted [`Request`] is the one that the browser requested.
+/// Merge the router and do not nest it, because its paths are complete and the path of the metadata has no prefix. You
+/// may nest your own pages: the target of an extracted [`Request`] is the one that the browser requested.
 ///
 /// # Panics
 /// Merging panics if a segment of a path begins with `:` or `*`, unless the other router has

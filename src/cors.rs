@@ -1,4 +1,5 @@
-//! Cross-origin resource sharing (CORS): the preflights and headers that let scripts of other origins use an endpoint.
+//! Cross-origin resource sharing (CORS): the preflight responses and headers that let scripts of other origins use an
+//! endpoint.
 
 use crate::http::{Request, Response};
 

@@ -81,7 +81,7 @@ struct Seeded {
 }
 
 impl Entropy for SystemEntropy {
-    /// Does not use `rand::rng()`, which panics if seeding fails.
+    /// Fills the bytes without `rand::rng()`, which panics if seeding fails.
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
         thread_local!(static SEEDED: RefCell<Option<Seeded>> = const { RefCell::new(None) });
         SEEDED.with_borrow_mut(|own| {

@@ -11,7 +11,7 @@ use crate::storage::ephemeral::{EphemeralKey, Inserted, Namespace};
 /// The namespace of the forms in the ephemeral store.
 const NAMESPACE: Namespace = Namespace::from_static("consent_form");
 
-/// How much longer a used form is remembered than it can be submitted, because the clocks of nodes differ.
+/// How long a used form is remembered after its end, because the clocks of nodes differ.
 const CLOCK_DIFFERENCE: Duration = Duration::hours(1);
 
 /// The identity of a form. Two forms differ even if their requests are equal.
@@ -35,8 +35,8 @@ impl Form {
         now.unix_timestamp() <= self.good_until.unix_timestamp()
     }
 
-    /// Records that the user decides with this form. Only the first of several calls succeeds, and none if the store
-    /// fails.
+    /// Records that the user decides with this form. Only the first call for a form succeeds. If the store fails, the
+    /// call fails.
     pub(super) async fn use_up(&self, server: &ServerContext, now: OffsetDateTime) -> Result<(), Error> {
         let key = EphemeralKey::new(&server.issuer, NAMESPACE, &self.id);
         let expires_at = in_microseconds(self.good_until.max(now).saturating_add(CLOCK_DIFFERENCE));

@@ -15,7 +15,8 @@ use crate::span::in_span;
 use crate::storage::{GrantPage, GrantSelector};
 use crate::web_url::WebUrl;
 
-/// The maximum number of times that one request sends the user to log in. It ends a loop of a broken login page.
+/// The maximum number of times that one request sends the user to log in. It stops the redirect loop that a broken
+/// login page causes.
 const MAX_LOGINS: u8 = 5;
 
 /// The text of the error if the host app did not set the time of the login.
@@ -50,15 +51,15 @@ impl PendingAuthorization {
     ///   [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity) it applies to any
     ///   client. In both cases the redirect URI must be `https` with a host name; an IP address or `localhost` is not
     ///   enough (RFC 8252 §8.6).
-    /// * The earlier consent is a live grant that this user gave the client on a consent page, or a live grant that was
-    ///   opened because of an earlier consent. So consent lasts as long as the client returns before all of these grants
-    ///   have ended. The grant must cover the whole scope. If no administrator registered the client, host and port of
-    ///   the redirect URI must be the same as before. Only the newest hundred grants are considered.
+    /// * The earlier consent is a live grant. The user gave it to the client on a consent page, or it was opened
+    ///   because of an earlier consent. So consent is remembered as long as at least one of these grants is live when
+    ///   the client returns. The grant must cover the whole scope. If no administrator registered the client, host and
+    ///   port of the redirect URI must be the same as before. Only the newest hundred grants are considered.
     /// * A [`first_party`](crate::client::ClientBuilder::first_party) client needs no consent if its redirect URI is
     ///   `https` with a host name.
-    /// * The age of a login is measured at the time when the request was first seen. A login time without a fraction of
-    ///   a second counts as the end of its second.
-    /// * `acr_values` are wishes. A user who returns from the login without one of them continues.
+    /// * The age of a login is measured at the time when the server first saw the request. A login time without a
+    ///   fraction of a second counts as the end of its second.
+    /// * `acr_values` are voluntary: a user who returns from the login without any of them continues.
     pub async fn interaction(self, session: Option<&UserSession>) -> Interaction {
         in_span("authorize", Box::new(self).next(session)).await
     }
@@ -88,13 +89,13 @@ impl PendingAuthorization {
     }
 
     /// Returns whether the login is in the future because a clock was set back. It would count as fresh until that
-    /// time. A login that this request itself demanded is accepted as it is.
+    /// time. A login that this request demanded is accepted with any time.
     fn is_too_new(&self, session: &UserSession) -> bool {
         let is_later = |at| at > self.endpoint.server.now();
         self.demands.limits_age() && self.carried.progress.logins == 0 && session.authenticated_at.is_some_and(is_later)
     }
 
-    /// Sends the user to log in. A user who logs in anew chooses an account by that (`chooses_account`).
+    /// Sends the user to log in. With `chooses_account`, the new login also counts as the choice of an account.
     fn login(mut self: Box<Self>, reason: LoginReason, chooses_account: bool) -> Interaction {
         if self.demands.is_silent() || self.carried.progress.logins >= MAX_LOGINS {
             return self.refuse(Refusal::LoginRequired);
@@ -179,7 +180,8 @@ impl PendingAuthorization {
         }))
     }
 
-    /// Checks again that the user is the same and the login is fresh, because the user may have taken long to decide.
+    /// Checks again that the user is the same and the login is fresh, because the user may have spent a long time on
+    /// the consent page.
     pub(super) fn check_user(&self, session: &UserSession, user: &AskedUser) -> Result<(), Error> {
         if !user.is(&session.subject, &self.endpoint.user_key) {
             return Err(Refusal::OtherUser.into());

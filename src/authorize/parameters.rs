@@ -36,7 +36,8 @@ pub(crate) fn is_known_parameter(name: &str) -> bool {
 /// it is the limit.
 pub(super) const MAX_SIZE: usize = 16 * 1024;
 
-/// The known and declared parameters of a request, decoded. Each occurs once and is not empty.
+/// The decoded parameters of a request: those that the library reads and those that capabilities declare. Each occurs
+/// once and is not empty.
 ///
 /// One string holds all values. Separate strings caused a third of all allocations of an authorization.
 #[derive(Clone, PartialEq, Eq)]
@@ -107,7 +108,7 @@ impl Parameters {
 }
 
 impl fmt::Debug for Parameters {
-    /// Leaves out the values, which may identify the user.
+    /// Omits the values, which may identify the user.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
     }

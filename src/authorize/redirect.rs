@@ -7,8 +7,8 @@ use crate::client::{Client, RedirectUriClass};
 use crate::error::Refusal;
 use crate::policy::Policy;
 
-/// A redirect URI that belongs to the client of the request. Only [`RedirectTarget::of`] makes it, and a response can
-/// be sent to nothing else.
+/// A redirect URI that belongs to the client of the request. Only [`RedirectTarget::of`] creates it, and a response can
+/// be sent only to such a target.
 #[derive(Debug, Clone)]
 pub(crate) struct RedirectTarget {
     uri: Arc<str>,

@@ -1,7 +1,7 @@
 //! Return targets: the address to which the browser returns after a login.
 //!
 //! A return target is the path of the authorization endpoint with one parameter: the sealed request and its progress.
-//! It is not bound to a session, because a login begins a new one. An attacker gains nothing from a copy, because
+//! It is not bound to a session, because a login starts a new session. An attacker gains nothing from a copy, because
 //! anyone can make the same request.
 
 use std::sync::Arc;
@@ -67,7 +67,8 @@ impl AuthorizationEndpoint {
         let now = self.server.now();
         if let Some(sealed) = params.get(RETURN_TARGET)? {
             let mut carried = self.open_return_target(sealed)?;
-            // Only the sealed parameters count. Software that reads the query would see another request.
+            // Refuse other parameters: only the sealed ones count, and software that reads the query would see another
+            // request.
             if let Some(name) = params.first_known(&self.parameter_names) {
                 return Err(Refusal::RepeatedParameter(name).into());
             }
@@ -106,7 +107,7 @@ impl AuthorizationEndpoint {
     /// Reads a request that [`sealed`](PendingAuthorization::sealed) returned.
     pub(super) fn open_request(&self, sealed: Vec<u8>) -> Result<Carried, Refusal> {
         let content = self.return_seal(&[self.server.issuer.as_bytes()]).open_bytes(sealed);
-        // All reasons share one error. The usual reason is a key that was replaced during the login.
+        // Every failure has the same error. The usual cause is a key that was replaced during the login.
         let content = content.map_err(|_| Refusal::StaleFormToken)?;
         Carried::decode(&mut Reader(&content), &self.parameter_names).ok_or(Refusal::StaleFormToken)
     }

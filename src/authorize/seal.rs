@@ -1,6 +1,6 @@
 //! Seals: content that the browser keeps for the server, protected by a MAC.
 //!
-//! The content is not encrypted, because the browser of the user already knows the request from its address bar.
+//! The content is not encrypted, because the browser already has the request in its address bar.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -13,7 +13,7 @@ use crate::http::Response;
 use crate::record::{ClientId, GrantId};
 use crate::scope::Scope;
 
-/// The reason why a protected resource refused a request. It also makes the response (RFC 6750 §3).
+/// The reason why a protected resource refused a request. It converts into the response (RFC 6750 §3).
 #[derive(Debug)]
 pub struct BearerError {
     api: Arc<ApiContext>,

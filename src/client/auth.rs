@@ -16,20 +16,20 @@ use crate::record::{ClientId, is_client_id, is_printable};
 use crate::secret::ClientSecret;
 use crate::server_context::ServerContext;
 
-/// A client that has authenticated, or a public client, which need not. Only client authentication makes a value of
-/// this type, so a function that takes one can't be called for an unauthenticated client.
+/// A client that has authenticated, or a public client, which needs no authentication. Only client authentication
+/// creates a value of this type, so a function that takes one can't be called for an unauthenticated client.
 #[derive(Debug, Clone)]
 pub struct AuthenticatedClient {
     client: Arc<Client>,
     proof: ClientProof,
 }
 
-/// How a client has authenticated.
+/// The way in which a client authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientProof {
-    /// By a secret.
+    /// With a secret.
     Secret,
-    /// Not at all: it is a public client.
+    /// Not authenticated, because it is a public client.
     None,
 }
 
@@ -98,8 +98,8 @@ impl Caller {
                 let takes_raw = client.is_some_and(Client::may_send_raw_secret);
                 let attempt = ClientAttempt {
                     client_id: id,
-                    // A client that must form-encode can't have meant a raw-only secret. Treat it as a try on an
-                    // unknown client.
+                    // A client that must form-encode can't have sent this secret on purpose. Treat the attempt like one
+                    // for an unknown client.
                     client: client.filter(|_| takes_raw || !read.only_raw),
                     secret: read.secret,
                     raw_secret: read.raw.filter(|_| takes_raw),

@@ -28,8 +28,8 @@ impl Logo<'_> {
 }
 
 impl Client {
-    /// Returns the logo if a page may load it from its host. That requires that an administrator registered the client,
-    /// and that the URL has the scheme `https` and a plain host.
+    /// Returns the logo if a page may load it from its host. This requires a client that an administrator registered,
+    /// and an `https` URL with a plain host.
     ///
     /// The host of the logo learns the IP address and the browser of each user who visits the page, and the time. It
     /// can change the image at any time. So this method returns no logo for a client that registered itself: copy such

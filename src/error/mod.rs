@@ -2,8 +2,8 @@
 //! [`AuthenticatorError`], [`CustomizerError`], [`SigningError`], [`EntropyError`]). A wrong configuration is reported
 //! when the server is built ([`BuildError`](crate::BuildError)).
 //!
-//! A [`Refusal`] is the precise reason, for the observer. Its `public` function has one table of what the client may
-//! see.
+//! A [`Refusal`] is the precise reason, for the observer. The table in its `public` function defines what the client
+//! may see.
 
 mod code;
 mod refusal;
@@ -222,7 +222,7 @@ transient_errors! {
     StorageError = "the storage";
     /// A [`TokenCustomizer`](crate::TokenCustomizer) failed.
     CustomizerError = "the token customizer";
-    /// A key could not sign, or the keys of the server could not be read.
+    /// A token could not be signed, or the keys of the server could not be read.
     SigningError = "the signing of tokens";
     /// An [`Authenticator`](crate::Authenticator) could not check credentials or the
     /// [status](crate::Authenticator::subject_status) of a subject. A failure of the status is always answered with

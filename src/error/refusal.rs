@@ -84,8 +84,8 @@ pub enum Refusal {
     InvalidFormToken,
     /// The form was submitted too late.
     ExpiredFormToken,
-    /// The form shows something else than the server would show now, because the client or a setting was changed. Or
-    /// the form token has a format that this server does not know.
+    /// The form is out of date, because the client or a setting changed after the form was shown. Or the form token has
+    /// a format that this server does not know.
     StaleFormToken,
     /// The user has already decided with this form. The client does not learn of the repetition.
     UsedFormToken,
@@ -97,7 +97,7 @@ pub enum Refusal {
     LoginRequired,
     /// The user must be asked for consent, and the request allows no page.
     ConsentRequired,
-    /// The user must do something else, and the request allows no page.
+    /// The user must do something other than log in, consent or choose an account, and the request allows no page.
     InteractionRequired,
     /// The user must choose an account, and the request allows no page. The library itself never uses this reason.
     AccountSelectionRequired,
@@ -117,8 +117,8 @@ pub enum Refusal {
     NoDefaultScope,
     /// A refresh request asks for more scope than was granted.
     ScopeExceedsGrant,
-    /// No scope is left of the granted scope: the client may not have it any more, or the server does not offer it any
-    /// more.
+    /// Nothing is left of the granted scope, because the client may no longer have it or the server no longer offers
+    /// it.
     NoScopeLeft,
 
     // The token endpoint.
@@ -134,7 +134,7 @@ pub enum Refusal {
     ExpiredToken,
     /// The grant of the code or refresh token has ended or was revoked.
     GrantEnded,
-    /// A redeemed code was presented again, with everything that it is bound to. Its grant was revoked.
+    /// A redeemed code was presented again, with all required proofs. Its grant was revoked.
     CodeReplayed,
     /// A redeemed code was presented again by a client that probably lost the first response, see
     /// [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes). Nothing was revoked.
@@ -149,7 +149,8 @@ pub enum Refusal {
     /// The grant was refreshed more often than [`Policy::refresh_interval`](crate::Policy::refresh_interval) allows.
     /// The token was not redeemed.
     RefreshedTooOften,
-    /// The refresh token was redeemed at a time too far in the future for a difference of clocks. Nothing was revoked.
+    /// The refresh token was redeemed at a time in the future, and the gap is too large for a difference of clocks.
+    /// Nothing was revoked.
     SpentInTheFuture,
     /// A one-time key of an extension grant was used before.
     KeyUsed,

@@ -72,7 +72,7 @@ fn redeem(
     Ok(Decision(Order::Redeem(Box::new(RedeemToken::new(presented, scope)))))
 }
 
-/// The time after its redemption in which a client may present a code again without ending its grant.
+/// How long after its redemption a client may present a code again without ending the grant.
 const RETRY_WINDOW: Duration = Duration::seconds(10);
 
 /// Returns whether a client presents a spent code again because it lost the response. The caller has proven all

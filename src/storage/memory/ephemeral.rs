@@ -13,7 +13,7 @@ use crate::storage::ephemeral::{
     Due, EphemeralKey, EphemeralStore, Inserted, Namespace, Version, Versioned, check_value,
 };
 
-/// A store of ephemeral entries in memory, for a server with a single process. A clone is a handle to the same entries.
+/// A store of ephemeral entries in memory, for a server with a single process. A clone shares the same entries.
 ///
 /// It keeps the whole [contract](crate::storage::ephemeral) until the process ends. Use it if your
 /// [`Storage`](crate::Storage) keeps no ephemeral entries; a [`MemoryStorage`] already contains one. The store grows
