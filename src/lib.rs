@@ -5,7 +5,7 @@
 //! PostgreSQL, SQLite and memory.
 //!
 //! # Login, consent and code exchange with axum
-//! `your_app` has your sessions and pages. [The manual](manual::with_axum) has a complete program, ready to paste.
+//! `your_app` stands for your own sessions and pages. [The manual](manual::with_axum) has a complete program to paste.
 //!
 //! ```
 //! # #[cfg(feature = "axum")]
@@ -59,7 +59,7 @@
 //!     request: Request,
 //! ) -> Response {
 //!     match oauth.interaction(&request, session.user()).await {
-//!         Interaction::Login(login) => login_page(&login.return_target()), // the browser comes back there
+//!         Interaction::Login(login) => login_page(&login.return_target()), // the browser must return to this address
 //!         Interaction::SelectAccount(accounts) => login_page(&accounts.return_target()),
 //!         Interaction::Consent(consent) => {
 //!             consent_page(&consent, &consent.form_token(session.secret()))
@@ -130,8 +130,8 @@
 //! | [`AuthorizationServer::interaction`] | Returns the next step for a request and a user: an [`Interaction`]. |
 //! | [`UserSession`] | The user who is logged in, and since when. |
 //! | [`Consent`], [`ConsentForm`] | What a consent page shows, and the form that it sends. |
-//! | [`Approval`] | The decision of a user, perhaps for less than the application asked for. |
-//! | [`AuthorizationServer::authorize`], [`PendingAuthorization`] | The same endpoint without the steps, to drive it yourself. |
+//! | [`Approval`] | The approval of a user, for all or a part of the requested scope. |
+//! | [`AuthorizationServer::authorize`], [`PendingAuthorization`] | A lower-level form of the same endpoint. Your code decides the next step. |
 //!
 //! ## Serve the other endpoints
 //! | item | purpose |
@@ -168,7 +168,7 @@
 //! | token | An [`AuthorizationCode`], [`AccessToken`] or [`RefreshToken`]. It belongs to one grant, and is stored as its SHA-256 only. |
 //! | [`Scope`] | A set of scope tokens (RFC 6749 §3.3). |
 //! | [`Subject`] | The identifier of a user. |
-//! | [`Error`], [`Refusal`] | What a client is told, and the precise reason that only the observer learns. |
+//! | [`Error`], [`Refusal`] | The error that a client receives, and the precise reason that only the observer receives. |
 //!
 //! # Two forms of each endpoint
 //! The HTTP form takes the [`Request`] that your web stack received. The typed form takes a request that you build from
@@ -187,7 +187,7 @@
 //! login and consent are yours, and `bearer` returns a `Result`. `into` turns the errors of these two into a
 //! [`Response`]; [`AuthorizationServer::refuse`] does so for an [`Error`].
 //!
-//! A machine asks for a token and uses it, by the typed forms:
+//! With the typed forms, a machine gets a token and uses it:
 //!
 //! ```
 //! use grantor::{AuthorizationServer, BearerRequest, MemoryStorage, TokenRequest};
@@ -223,11 +223,11 @@
 //! ```
 //!
 //! # Traits that you can implement
-//! You need none of them with a shipped storage and users who log in at your pages.
+//! You need none of them if you use an included storage and your users log in at your pages.
 //!
 //! | trait | supplies | without it |
 //! |---|---|---|
-//! | [`Storage`], [`ClientStore`], [`EphemeralStore`] | records; read [the contract](storage) | a shipped storage, such as [`MemoryStorage`] |
+//! | [`Storage`], [`ClientStore`], [`EphemeralStore`] | records; read [the contract](storage) | an included storage, such as [`MemoryStorage`] |
 //! | [`Authenticator`] | checks of secrets, and the status of users | client secrets are compared by digest; all users are active |
 //! | [`TokenCustomizer`] | changes to tokens | tokens stay as the grant handlers decide |
 //! | [`GrantHandler`](grant_type::GrantHandler) | more grant types | the five of RFC 6749 |
@@ -236,7 +236,7 @@
 //! | [`Clock`], [`Entropy`] | time and randomness | those of the operating system |
 //!
 //! Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`. These are the
-//! signatures, ready to copy; methods that have a default may stay out:
+//! signatures to copy. You can leave out methods that have a default:
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -374,7 +374,7 @@
 //! The documentation of [`EphemeralStore`], [`GrantHandler`](grant_type::GrantHandler), [`Capability`] and
 //! [`Introspector`](resource_server::Introspector) shows the signatures of their methods.
 //!
-//! # How a request travels
+//! # How a request is processed
 //! ```text
 //! your framework ─► Request ─► parameters (decoded once, strictly)
 //!   /authorize ─► client ─► redirect target (from here on an error may redirect)
@@ -400,15 +400,15 @@
 //! | `testing` | `grantor::testing`: a test server with a clock that you move, faults, and the contract of a storage as a test suite |
 //! | `tracing` | `grantor::tracing`: audit events, and a span for each endpoint |
 //!
-//! If you implement a trait or name a time, also depend on `async-trait` 0.1 and `time` 0.3. If you attach data to
+//! If you implement a trait or handle times, also depend on `async-trait` 0.1 and `time` 0.3. If you attach data to
 //! grants or add members to responses, depend on `serde_json` 1.
 //!
-//! The crate needs Rust 1.88, and 1.94 with `postgres` or `sqlite`, because sqlx 0.9 does.
+//! The crate needs Rust 1.88, and 1.94 with `postgres` or `sqlite`, because sqlx 0.9 requires it.
 //!
 //! # Secrets
 //! Tokens, codes, passwords and client secrets are [`Secret`]s: redacted in `Debug`, without `PartialEq`, and
 //! overwritten when dropped. None of them appears in an error text, an event or a stored record. Requests overwrite
-//! their contents, too. A decoded form and the bytes of a response are in ordinary memory for a while.
+//! their contents, too. A decoded form and the bytes of a response are not overwritten.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

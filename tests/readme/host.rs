@@ -24,7 +24,7 @@ pub async fn app(storage: MemoryStorage) -> Result<Router, BuildError> {
 
 async fn authorize(State(oauth): State<AuthorizationServer>, session: Session, request: Request) -> Response {
     match oauth.interaction(&request, session.user()).await {
-        Interaction::Login(login) => login_page(&login.return_target()), // the browser comes back there
+        Interaction::Login(login) => login_page(&login.return_target()), // the browser must return to this address
         Interaction::SelectAccount(accounts) => login_page(&accounts.return_target()),
         Interaction::Consent(consent) => consent_page(&consent, &consent.form_token(session.secret())),
         Interaction::Proceed(proceed) => run_to_completion(proceed.approve()).await.into_response(),

@@ -34,7 +34,7 @@ impl<S: Sync> FromRequestParts<S> for Session {
 }
 
 pub fn login_page(target: &str) -> Response {
-    grantor::Response::page(200, format!("log in to go on to {}", escape(target))).into_response()
+    grantor::Response::page(200, format!("log in to continue to {}", escape(target))).into_response()
 }
 
 pub fn consent_page(consent: &Consent, form_token: &str) -> Response {
