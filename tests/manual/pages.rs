@@ -44,7 +44,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn page_links_work_on_a_forge_and_on_docs_rs() {
+fn manual_links_work_on_forge_and_docs_rs() {
     let (pages, links) = (pages(), read("src/manual/links.md"));
     let for_rustdoc = definitions(&links);
     let mut used = BTreeSet::new();
@@ -76,7 +76,7 @@ fn page_links_work_on_a_forge_and_on_docs_rs() {
 }
 
 #[test]
-fn code_of_pages_is_compiled_by_this_test() {
+fn manual_code_is_compiled_here() {
     let mut sources = Vec::new();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manual"), &mut sources);
     for (name, page) in pages() {

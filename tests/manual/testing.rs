@@ -1,4 +1,4 @@
-//! The code of the page about tests, run.
+//! Runs the code of the page about tests.
 
 use grantor::testing::TestServer;
 use time::Duration;

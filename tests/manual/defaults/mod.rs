@@ -1,4 +1,4 @@
-//! The code of the page about defaults, run.
+//! Runs the code of the page about defaults.
 
 mod client;
 mod policy;

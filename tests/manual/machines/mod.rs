@@ -1,4 +1,4 @@
-//! The server of the page about machines, run.
+//! Runs the server of the page about machines.
 #![allow(unreachable_pub, reason = "the page shows `pub` items of a separate app")]
 
 mod server;
@@ -10,7 +10,7 @@ use grantor::{ClientSecret, TokenRequest};
 use serde_json::Value;
 
 #[tokio::test(flavor = "local")]
-async fn machine_server_serves_machines_only() {
+async fn machine_server_serves_registered_machines_only() {
     let secret = |name: &str| ClientSecret::new(format!("a long secret of {name}"));
     let server = server::server(secret).await.unwrap();
     assert!(!server.metadata_document().contains_key("authorization_endpoint"));

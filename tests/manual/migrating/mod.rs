@@ -1,4 +1,4 @@
-//! The code of the page about other libraries, run.
+//! Runs the code of the page about changing from other libraries.
 #![allow(unreachable_pub, reason = "the page shows what is `pub` in an app of its own")]
 
 mod client;
@@ -10,14 +10,14 @@ use sha2::{Digest, Sha256};
 use token::OldToken;
 
 #[test]
-fn client_on_the_page_keeps_its_secret() {
+fn migrated_client_keeps_its_secret() {
     let client = client::carried_over("my-site", Sha256::digest(b"the old secret").into()).unwrap();
     let same = ClientCredential::secret(&ClientSecret::new("the old secret"));
     assert_eq!(serde_json::to_value(&client.credentials()[0]).unwrap(), serde_json::to_value(&same).unwrap());
 }
 
 #[tokio::test]
-async fn token_on_the_page_can_be_refreshed() {
+async fn migrated_refresh_token_can_be_refreshed() {
     let t = TestServer::new();
     let app = t.public_client("https://app.example/cb").await;
     let (opened, ends) = ("2025-12-24T00:00:00Z", "2026-01-07T00:00:00Z");

@@ -1,4 +1,4 @@
-//! The grant handler of the page about what is missing, run.
+//! Runs the grant handler of the page about what is missing.
 
 include!("ticket.rs");
 include!("ticket_test.rs");

@@ -1,4 +1,4 @@
-//! The code of the page for operators, run where it has an effect that can be seen.
+//! Runs the code of the page for operators, if it has a visible effect.
 #![allow(
     clippy::unused_async,
     dead_code,
@@ -29,7 +29,7 @@ use grantor::testing::TestServer;
 use grantor::{Client, ClientCredential, ClientId, ClientRegistry, ClientSecret, MemoryStorage, TokenRequest};
 
 #[tokio::test]
-async fn rotation_on_the_page_leaves_two_secrets() {
+async fn operators_rotation_leaves_two_secrets() {
     let storage = MemoryStorage::new();
     let client = Client::confidential("c", ClientCredential::secret(&ClientSecret::new("old"))).client_credentials();
     storage.register(client.build().unwrap()).await.unwrap();
@@ -38,7 +38,7 @@ async fn rotation_on_the_page_leaves_two_secrets() {
 }
 
 #[tokio::test]
-async fn loop_on_the_page_revokes_every_grant() {
+async fn operators_loop_revokes_every_grant() {
     let t = TestServer::new();
     let (one, two) =
         (t.public_client("https://a.example/cb").await, t.confidential_client("https://b.example/cb").await);

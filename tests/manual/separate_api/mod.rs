@@ -1,4 +1,4 @@
-//! The code of the page about an API in another process, run.
+//! Runs the code of the page about an API in another process.
 #![allow(unreachable_pub, reason = "the page shows `pub` items of a separate app")]
 
 mod api;
@@ -11,7 +11,7 @@ use grantor::resource_server::{Introspector, OutgoingRequest, ReceivedResponse};
 use grantor::{ClientSecret, ClientStore, MemoryStorage};
 use tower::ServiceExt;
 
-/// A server to which every token is alice's.
+/// An authorization server that reports every token as a token of alice.
 struct Http;
 
 #[async_trait::async_trait]
@@ -25,7 +25,7 @@ impl Introspector for Http {
 }
 
 #[tokio::test]
-async fn api_on_the_page_accepts_live_tokens_only() {
+async fn separate_api_accepts_live_tokens_only() {
     let app = api::app(&ClientSecret::new("s"), Http).unwrap();
     let request = Request::get("/notes").header("authorization", "Bearer a").body(Body::empty()).unwrap();
     let answer = app.clone().oneshot(request).await.unwrap();
@@ -35,7 +35,7 @@ async fn api_on_the_page_accepts_live_tokens_only() {
 }
 
 #[tokio::test]
-async fn api_on_the_page_can_be_registered() {
+async fn separate_api_registers_confidential_client() {
     let storage = MemoryStorage::new();
     register::register_api(&storage).await.unwrap();
     let api = storage.find_client("notes-api").await.unwrap().unwrap();

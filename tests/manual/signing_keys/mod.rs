@@ -1,4 +1,4 @@
-//! The code of the page about keys to sign with, run where it needs no service for keys.
+//! Runs the code of the page about signing keys, except the parts that need a key service.
 #![allow(
     clippy::unused_async,
     dead_code,
@@ -21,7 +21,7 @@ mod kms {
 }
 
 #[tokio::test]
-async fn server_on_the_page_publishes_its_keys() {
+async fn rotating_keys_server_publishes_keys() {
     let server = rotating::server(std::sync::Arc::new(grantor::MemoryStorage::new()), &[7; 32]).await.unwrap();
     assert!(server.metadata_document().contains_key("jwks_uri"));
 }

@@ -1,4 +1,4 @@
-//! The code of the page about storages. The tests of the storages open databases and run the suite, so here it is only compiled.
+//! Compiles the code of the page about storages. Other tests open databases and run the suite.
 
 mod contract;
 #[allow(dead_code, unused_variables, reason = "the page shows how to open a storage, and no more")]

@@ -1,4 +1,4 @@
-//! The part of the page about tests that is about pages.
+//! Runs the code of the page about tests that sends requests to pages.
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
@@ -29,7 +29,7 @@ async fn consent_page_leads_to_a_code_and_the_api() {
     assert_eq!(app.oneshot(request).await.unwrap().status(), 200);
 }
 
-/// Stands for the app of the reader.
+/// The app of the reader, as small as this test needs it.
 mod your_app {
     use axum::extract::State;
     use axum::response::{IntoResponse, Response};

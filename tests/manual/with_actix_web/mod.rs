@@ -1,4 +1,4 @@
-//! The code of the page about actix-web, compiled, and run where it needs no session.
+//! Compiles the code of the page about actix-web, and runs the parts that need no session.
 #![allow(
     clippy::unused_async,
     clippy::unused_self,
@@ -13,7 +13,7 @@ mod own_errors;
 mod app {
     include!("app.rs");
 
-    /// Stands for the sessions and pages of the reader.
+    /// The sessions and pages of the reader, without a function.
     mod your_app {
         use std::future::{Ready, ready};
 
@@ -64,7 +64,7 @@ use actix_web::{App, web};
 use grantor::testing::TestServer;
 
 #[tokio::test(flavor = "local")]
-async fn middleware_behind_a_proxy_sets_the_peer() {
+async fn actix_proxy_middleware_sets_peer() {
     async fn peer(request: grantor::Request) -> String {
         format!("{:?}", request.peer())
     }

@@ -304,8 +304,8 @@ fn page(status: u16, title: &str, body: &Markup) -> Response {
 /// Users, and the hashes of their passwords. Yours are in your database.
 struct Users {
     hashes: HashMap<String, String>,
-    /// The hash for unknown users. It makes an attempt take as long as for a known user, so that
-    /// nobody learns who has an account.
+    /// The hash for unknown users. With it, an attempt takes as long as for a known user, and does
+    /// not reveal whether the account exists.
     decoy: String,
     /// Each hash costs a processor and 19 MiB, so few are computed at once.
     workers: Arc<Semaphore>,

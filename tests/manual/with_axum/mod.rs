@@ -1,4 +1,4 @@
-//! The code that the page about axum shows, run.
+//! Runs the code of the page about axum.
 #![allow(
     clippy::format_push_string,
     clippy::unused_async,
@@ -105,7 +105,7 @@ fn address_on_the_page() -> String {
 }
 
 #[tokio::test]
-async fn program_on_the_page_goes_from_login_to_the_api() {
+async fn axum_program_serves_login_consent_and_api() {
     let (mut browser, authorize) = (Browser::new().await, address_on_the_page());
     let page = browser.get(&authorize).await;
     assert!(page.contains("Log in to go on to <bdi>&lt;Demo&gt;</bdi>"), "{page}");
@@ -145,7 +145,7 @@ async fn program_on_the_page_goes_from_login_to_the_api() {
 }
 
 #[tokio::test]
-async fn program_refuses_forged_forms_and_foreign_targets() {
+async fn axum_program_refuses_forged_forms_and_targets() {
     let (mut browser, authorize) = (Browser::new().await, address_on_the_page());
     let page = browser.get(&authorize).await;
     let target = hidden(&page, "return_target");
@@ -176,7 +176,7 @@ async fn program_refuses_forged_forms_and_foreign_targets() {
 }
 
 #[tokio::test]
-async fn program_on_the_page_stops_guessing() {
+async fn axum_program_throttles_guessing() {
     let mut browser = Browser::new().await;
     let mut page = browser.get(&address_on_the_page()).await;
     for _ in 0..10 {
@@ -186,7 +186,7 @@ async fn program_on_the_page_stops_guessing() {
 }
 
 #[tokio::test]
-async fn program_on_the_page_tells_the_client_of_a_denial() {
+async fn axum_program_reports_denial_to_client() {
     let mut browser = Browser::new().await;
     let page = browser.get(&address_on_the_page()).await;
     let target = location(&browser.log_in(&page, app::TEST_PASSWORD).await);
@@ -196,7 +196,7 @@ async fn program_on_the_page_tells_the_client_of_a_denial() {
 }
 
 #[tokio::test]
-async fn connected_page_shows_and_ends_access() {
+async fn connected_page_shows_and_revokes_access() {
     let t = TestServer::new();
     let client = t.public_client("https://app.example/cb").await;
     let tokens = t.authorize(&client).scope("user:read").approve_as("alice").await.redeem().await.unwrap();
@@ -211,7 +211,7 @@ async fn connected_page_shows_and_ends_access() {
 }
 
 #[tokio::test]
-async fn registration_form_registers_clients_and_shows_problems() {
+async fn registration_form_registers_and_shows_errors() {
     use grantor::client::RegisteredBy;
 
     let t = TestServer::new();
@@ -238,7 +238,7 @@ async fn registration_form_registers_clients_and_shows_problems() {
 }
 
 #[tokio::test]
-async fn layer_behind_a_proxy_sets_the_peer() {
+async fn axum_proxy_layer_sets_peer() {
     let t = TestServer::new();
     let app = axum::Router::new()
         .route("/", axum::routing::get(async |request: grantor::Request| format!("{:?}", request.peer())))

@@ -1,4 +1,4 @@
-//! The code of the page about other stacks, run, and the table of what an adapter must not lose, as far as it needs no socket.
+//! Runs the code of the page about other stacks, and the rows of its table that need no socket.
 #![allow(unreachable_pub, reason = "the page shows `pub` items of a separate app")]
 
 mod dispatch;
@@ -11,7 +11,7 @@ use grantor::{AuthorizationOutcome, AuthorizationServer, MemoryStorage, Request}
 use request::{Body, Incoming, to_grantor};
 
 #[test]
-fn request_on_the_page_keeps_all_that_arrived() {
+fn stack_request_keeps_headers_query_and_peer() {
     let headers: &[(&str, &[u8])] = &[("Authorization", b"Basic YTpi"), ("authorization", b"Basic YTpj")];
     let connection = IpAddr::from([192, 0, 2, 7]);
     let target = "/authorize?scope=a%20b";
@@ -24,7 +24,7 @@ fn request_on_the_page_keeps_all_that_arrived() {
 }
 
 #[tokio::test]
-async fn dispatch_on_the_page_answers_for_the_library_alone() {
+async fn stack_dispatch_serves_library_routes_only() {
     let server = AuthorizationServer::builder("https://id.example/t1").storage(MemoryStorage::new());
     let server = server.scope("a", "A").build().await.unwrap();
     let metadata = "/.well-known/oauth-authorization-server/t1";
