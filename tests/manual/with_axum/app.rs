@@ -52,7 +52,7 @@ struct App {
 /// Lets the library's extractors find the server.
 impl FromRef<App> for AuthorizationServer {
     fn from_ref(app: &App) -> Self {
-        app.oauth.clone() // a reference count
+        app.oauth.clone() // cheap: it shares the server
     }
 }
 
@@ -66,7 +66,7 @@ async fn app(storage: MemoryStorage, users: Users) -> Result<Router, Box<dyn Err
         .build()
         .await?;
     let sessions = SessionManagerLayer::new(MemoryStore::default()) // its cookie is HttpOnly
-        .with_same_site(SameSite::Lax) // `Strict` would hide the login from clients' links
+        .with_same_site(SameSite::Lax) // `Strict` would drop the cookie on links from clients
         .with_secure(ISSUER.starts_with("https:"));
     let pages = Router::new()
         .route("/authorize", any(authorize))
@@ -214,7 +214,7 @@ async fn login_page(
     let name = request.and_then(PendingAuthorization::login_hint).unwrap_or_default();
     let body = html! {
         @if let Some(request) = request {
-            p { "Log in to go on to " bdi { (client_name(request)) } "." }
+            p { "Log in to continue to " bdi { (client_name(request)) } "." }
         }
         @if !problem.is_empty() { p role="alert" { (problem) } }
         form method="post" action="/login" {
@@ -266,7 +266,7 @@ async fn consent_page(session: &Session, consent: &Consent) -> Result<Response, 
                 @else { (lifetime.whole_minutes()) " minutes" }
                 " at most. "
                 @if let Some(host) = request.redirect_host() {
-                    "You go on to " strong { (host) } "."
+                    "You will return to " strong { (host) } "."
                 }
             }
             button name="decision" value="approve" { "Allow" } " "
@@ -307,7 +307,7 @@ struct Users {
     /// The hash for unknown users. With it, an attempt takes as long as for a known user, and does
     /// not reveal whether the account exists.
     decoy: String,
-    /// Each hash costs a processor and 19 MiB, so few are computed at once.
+    /// Each hash uses a processor and 19 MiB, so few are computed at once.
     workers: Arc<Semaphore>,
 }
 

@@ -108,7 +108,7 @@ fn address_on_the_page() -> String {
 async fn axum_program_serves_login_consent_and_api() {
     let (mut browser, authorize) = (Browser::new().await, address_on_the_page());
     let page = browser.get(&authorize).await;
-    assert!(page.contains("Log in to go on to <bdi>&lt;Demo&gt;</bdi>"), "{page}");
+    assert!(page.contains("Log in to continue to <bdi>&lt;Demo&gt;</bdi>"), "{page}");
     let before = browser.cookie.clone().unwrap();
 
     let wrong = browser.log_in(&page, "wrong").await;
