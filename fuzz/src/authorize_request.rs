@@ -48,8 +48,8 @@ const AUTHORIZATION_ERRORS: [&str; 6] = [
 ];
 
 /// The tags in the pages of the library.
-const MARKUP: [&str; 12] =
-    ["!doctype", "html", "head", "meta", "title", "style", "body", "h1", "p", "code", "strong", "a"];
+const MARKUP: [&str; 13] =
+    ["!doctype", "html", "head", "meta", "title", "style", "body", "main", "h1", "p", "code", "strong", "a"];
 
 pub fn check(data: &[u8]) -> &'static str {
     let Some((flags, form)) = data.split_first() else { return "error page" };
