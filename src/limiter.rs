@@ -349,7 +349,7 @@ mod tests {
         assert!(waits(&limiter, &old, later).is_none() && waits(&limiter, &new, later).is_some());
     }
 
-    // From the security review, 33: one visitor could flush the counts of all.
+    // Regression: one visitor could flush the counts of all.
     #[test]
     fn made_up_names_of_one_peer_displace_no_other_count() {
         let limiter = Limiter::new(()).allow(3, Duration::MINUTE);

@@ -104,7 +104,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    // From the security review, 20 and 33: a peer could try any number of names, and fill the table of counts.
+    // Regression: a peer could try any number of names, and fill the table of counts.
     #[test]
     fn peer_that_tries_too_often_is_throttled_alone() {
         let attempts = Attempts::new();

@@ -258,7 +258,7 @@ mod tests {
         }
     }
 
-    // From the security review, 32: letters of other alphabets can look like those of a known name.
+    // Regression: letters of other alphabets can look like those of a known name.
     #[test]
     fn link_to_a_website_shows_punycode() {
         for (website, host) in [

@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    // From the security review, 16: any client with the grant may read and change its own registration.
+    // Regression: any client with the grant may read and change its own registration.
     #[test]
     fn client_credentials_bring_the_own_account_scope() {
         let machine = r#""client_id":"a","client_secret":"x","grant_types":["client_credentials"]"#;

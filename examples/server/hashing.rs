@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    // From the security review, 20: nothing bounded how many passwords were hashed at once.
+    // Regression: nothing bounded how many passwords were hashed at once.
     #[tokio::test]
     async fn hashes_beyond_the_queue_are_refused_at_once() {
         const WORKERS: usize = 3;

@@ -235,7 +235,7 @@ fn private_key_is_not_shown() {
     assert!(!format!("{ring:?}").contains("nWGxne_9WmC6"));
 }
 
-/// Answers what it is told.
+/// Returns the result that it was created with.
 struct Stub(PublicKey, Result<usize, ()>);
 
 #[async_trait]

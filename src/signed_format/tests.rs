@@ -240,7 +240,7 @@ async fn failed_signature_leaves_nothing_behind() {
     assert_eq!(t.events.count("refresh_repeated"), 0);
 }
 
-// From the security review, 18: a failing signer does not tell whether a refresh token was spent within its window.
+// Regression: a failing signer does not tell whether a refresh token was spent within its window.
 #[tokio::test]
 async fn failed_signature_answers_refresh_and_repeat_alike() {
     let (t, app, signing) = server().await;

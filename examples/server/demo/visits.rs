@@ -91,7 +91,7 @@ mod tests {
         assert!(visits.recall("1").is_some());
     }
 
-    // From the security review, 33: one visitor could make the client forget all others.
+    // Regression: one visitor could make the client forget all others.
     #[test]
     fn one_peer_displaces_no_visit_of_another() {
         let (visits, begun) = (Visits::default(), Instant::now());
