@@ -35,7 +35,7 @@ const RUNNERS: usize = 64;
 #[derive(Default)]
 struct Slow(Mutex<Vec<Write>>);
 
-/// Records that one call stored together.
+/// The records that one call stored together.
 #[derive(Clone)]
 struct Write {
     grant: GrantId,
@@ -225,9 +225,9 @@ async fn parallel_code_redemptions_let_one_win_and_end_the_grant() {
         let won: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
         assert_eq!(won.len(), 1, "round {round}");
         assert_eq!(results.iter().filter(|result| is_invalid_grant(result)).count(), RUNNERS - 1, "round {round}");
-        assert!(t.bearer(&won[0].access_token).await.is_err(), "round {round}: the access token lives on");
+        assert!(t.bearer(&won[0].access_token).await.is_err(), "round {round}: the access token still works");
         let refreshed = t.refresh(&app, won[0].refresh_token.as_ref().unwrap()).await;
-        assert!(is_invalid_grant(&refreshed), "round {round}: the refresh token lives on");
+        assert!(is_invalid_grant(&refreshed), "round {round}: the refresh token still works");
         let grant = t.storage.find(&approved.code().hash()).await.unwrap().unwrap().grant;
         assert!(grant.revoked_at.is_some(), "round {round}");
         assert_eq!(t.events.count("tokens_issued"), 1, "round {round}");
@@ -274,10 +274,10 @@ async fn parallel_refreshes_without_grace_end_the_grant() {
         assert_eq!(won.len(), 1, "round {round}: the first one to spend the token gets an answer");
         assert_eq!(results.iter().filter(|result| is_invalid_grant(result)).count(), RUNNERS - 1, "round {round}");
         for access_token in [&tokens.access_token, &won[0].access_token] {
-            assert!(t.bearer(access_token).await.is_err(), "round {round}: an access token lives on");
+            assert!(t.bearer(access_token).await.is_err(), "round {round}: an access token still works");
         }
         let refreshed = t.refresh(&app, won[0].refresh_token.as_ref().unwrap()).await;
-        assert!(is_invalid_grant(&refreshed), "round {round}: the successor lives on");
+        assert!(is_invalid_grant(&refreshed), "round {round}: the successor still works");
         assert!(t.events.count("refresh_token_reused") > 0, "round {round}: no event");
     }
 }
@@ -327,13 +327,13 @@ async fn no_token_outlives_a_revocation_that_returned() {
         for held in runners.join_all().await {
             outran += held.len();
             for tokens in held {
-                assert!(t.bearer(&tokens.access_token).await.is_err(), "round {round}: an access token lives on");
+                assert!(t.bearer(&tokens.access_token).await.is_err(), "round {round}: an access token still works");
                 let refreshed = t.refresh(&app, tokens.refresh_token.as_ref().unwrap()).await;
-                assert!(is_invalid_grant(&refreshed), "round {round}: a refresh token lives on");
+                assert!(is_invalid_grant(&refreshed), "round {round}: a refresh token still works");
             }
         }
     }
-    assert!(outran > *REPETITIONS * CHAINS, "no request ever ran beside a revocation");
+    assert!(outran > *REPETITIONS * CHAINS, "no request ever ran in parallel with a revocation");
 }
 
 /// Records for races in the storage itself, without a server, so the calls overlap.
@@ -482,7 +482,7 @@ async fn parallel_writes_of_the_same_hashes_let_one_win() {
                 assert_eq!(listed.len(), usize::from(won), "{what}");
             }
         }
-        // The hashes of the losers are as free as before.
+        // The hashes of the losers are still unused.
         let lost = (0..RUNNERS as u64).filter(|number| *number != winner);
         let again: Vec<_> = lost.map(|number| refresh(2_000 + number, 3_000)).collect();
         assert_eq!(storage.open_grant(&Arc::new(grant(3_000)), &again).await.unwrap(), Opened::Done);
@@ -630,7 +630,7 @@ async fn all_calls_in_parallel_neither_deadlock_nor_lose_rows() {
                     match storage.redeem(&spend(last, number), &successors).await.unwrap() {
                         RedeemOutcome::Done => {
                             written.fetch_add(2, Ordering::Relaxed);
-                            // By now it may be revoked and purged. Otherwise it is as it was written.
+                            // By now the grant may be revoked and purged. Otherwise it is unchanged.
                             if let Some(Found { token: row, grant: of, .. }) =
                                 storage.find(&hash(last + 2)).await.unwrap()
                             {
@@ -658,7 +658,7 @@ async fn all_calls_in_parallel_neither_deadlock_nor_lose_rows() {
                 turn += 1;
                 let user = Subject::new(format!("user-{}", turn % 4)).unwrap();
                 match other {
-                    // Expired access tokens and revoked grants go.
+                    // Expired access tokens and revoked grants are removed.
                     0 => touched += storage.purge_expired(at(DAY), 50).await.unwrap(),
                     1 => {
                         let which = GrantSelector::Subject(user);
@@ -687,7 +687,7 @@ async fn all_calls_in_parallel_neither_deadlock_nor_lose_rows() {
     writers.join_all().await;
     done.store(true, Ordering::Relaxed);
     let touched: usize = others.join_all().await.into_iter().sum();
-    assert!(touched > 0, "no purge ever ran beside a write");
+    assert!(touched > 0, "no purge ever ran in parallel with a write");
     let rest = storage.purge_expired(at(9 * DAY), usize::MAX).await.unwrap();
     assert_eq!(touched + rest, written.load(Ordering::Relaxed), "each row that was written went once");
     for number in 0..10 * GRANTS {
@@ -816,7 +816,7 @@ async fn cancelled_refresh_succeeds_when_retried() {
 }
 
 #[tokio::test]
-async fn retry_given_up_at_any_await_changes_nothing() {
+async fn cancelled_repeat_of_refresh_changes_nothing() {
     let polls = at_every_await(
         async |bench| {
             let token = bench.tokens().await.refresh_token.unwrap().expose().to_owned();
@@ -851,7 +851,7 @@ async fn cancelled_reuse_detection_detects_again() {
             assert!(grant.revoked_at.is_some() || !done, "{what}");
             assert_eq!(bench.is_live(newest).await, grant.revoked_at.is_none(), "{what}");
             assert!(is_invalid_grant(&bench.refresh(token).await), "{what}");
-            assert!(!bench.is_live(newest).await, "{what}: the thief's tokens live on");
+            assert!(!bench.is_live(newest).await, "{what}: the thief's tokens still work");
             assert!(bench.live_refresh_tokens().await.is_empty(), "{what}");
         },
     )
@@ -901,9 +901,7 @@ async fn cancelled_approval_opens_whole_grant_or_none() {
                     .redirect_uri(&bench.app.redirect_uri)
                     .scope("user:read")
                     .code_challenge_s256("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
-                let Ok(pending) = bench.t.authorization_request(&request).await else {
-                    panic!("the request is in order")
-                };
+                let Ok(pending) = bench.t.authorization_request(&request).await else { panic!("the request is valid") };
                 Mutex::new(Some(pending))
             },
             async |_, pending, polls| {

@@ -50,7 +50,7 @@ async fn purge_limit_holds_for_rows_and_for_entries() {
     ended_grant(&t).await;
     t.clock.advance(Duration::MINUTE);
     store(&t, &t.storage, 5..7).await;
-    // Two rows and two entries at a time: the greater number is returned, so a caller goes on until both are done.
+    // Two rows and two entries at a time: the greater number is returned, so a caller continues until both are done.
     let mut left = Vec::new();
     for expected in [2, 2, 1] {
         assert_eq!(t.purge(2).await.unwrap(), expected);

@@ -264,7 +264,7 @@ async fn family_of_any_size_ends_with_one_call() {
 }
 
 /// The one event since then: which grants were to be revoked, and why that is not sure.
-fn assert_told_of_the_failure(t: &TestServer, before: usize) {
+fn assert_reports_failed_revocation(t: &TestServer, before: usize) {
     let told = t.events.events().split_off(before);
     assert_eq!(told.iter().map(|event| event.name).collect::<Vec<_>>(), ["grants_revocation_failed"]);
     assert!(told[0].text.contains("which: Subject(Subject(\"alice\"))"), "{}", told[0].text);
@@ -281,7 +281,7 @@ async fn failing_storage_is_never_reported_as_revocation() {
         t.faults.fail(1, fault);
         let error = t.revoke_grants(&of_user("alice")).await.unwrap_err();
         assert_eq!(error.status(), status);
-        assert_told_of_the_failure(&t, before);
+        assert_reports_failed_revocation(&t, before);
         t.faults.fail(1, fault);
         assert_eq!(t.list_grants(&of_user("alice"), &GrantPage::first(9)).await.unwrap_err().status(), status);
         t.faults.fail(1, fault);
@@ -292,7 +292,7 @@ async fn failing_storage_is_never_reported_as_revocation() {
     let before = t.events.events().len();
     t.faults.fail(1, Fault::LostAnswer);
     assert_eq!(t.revoke_grants(&of_user("alice")).await.unwrap_err().status(), 503);
-    assert_told_of_the_failure(&t, before);
+    assert_reports_failed_revocation(&t, before);
     assert_eq!(t.revoke_grants(&of_user("alice")).await.unwrap(), 0, "when in doubt it is repeated");
     assert!(!lives(&t, &tokens.access_token).await);
 }

@@ -26,7 +26,7 @@ fn each_misuse_is_refused_for_its_one_reason() {
         cargo
     };
     if !cargo("fetch").status().unwrap().success() {
-        return skip::skip("the package tests/misuse depends on one that can't be had");
+        return skip::skip("the package tests/misuse depends on a package that can't be downloaded");
     }
     let mut check = cargo("check");
     check.args(["--lib", "--examples", "--keep-going", "--message-format", "json"]);

@@ -214,7 +214,11 @@ async fn live_token_gives_the_introspected_access() {
     let challenge = error.to_response().header("www-authenticate").unwrap().to_owned();
     assert!(challenge.ends_with(", scope=\"user:write\""), "{challenge}");
     let typed = setup.api.bearer_request(&BearerRequest::of(&tokens.access_token)).await.unwrap();
-    assert_eq!(typed.require("user:read\t").unwrap_err().status(), 500, "a malformed scope is a mistake of the host's");
+    assert_eq!(
+        typed.require("user:read\t").unwrap_err().status(),
+        500,
+        "a malformed scope is a mistake of the host app"
+    );
 }
 
 #[tokio::test]

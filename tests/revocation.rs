@@ -167,7 +167,7 @@ async fn unknown_token_is_revoked_with_200_and_no_write() {
             let (calls, events) = (t.faults.calls(), t.events.events().len());
             revoked(&t, &REVOKE.request_by(&app, &[("token", token)])).await;
             assert_eq!(t.faults.calls() - calls, 2, "client and token: {token:?}");
-            assert_eq!(t.events.events().len(), events, "nothing was revoked, so nothing is told: {token:?}");
+            assert_eq!(t.events.events().len(), events, "nothing was revoked, so there is no event: {token:?}");
         }
         assert!(lives(&t, &tokens.access_token).await);
     }

@@ -287,7 +287,7 @@ async fn replay_is_recognised_after_expiry_and_purge() {
     }
     let error = t.refresh(&app, &first).await.unwrap_err();
     assert_eq!(error.refusal(), Some(&grantor::Refusal::RefreshTokenReused));
-    assert!(t.refresh(&app, &newest).await.is_err(), "the thief's lineage lives on");
+    assert!(t.refresh(&app, &newest).await.is_err(), "the thief's lineage still works");
     assert_eq!(t.events.count("refresh_token_reused"), 1);
 
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -299,7 +299,7 @@ async fn replay_is_recognised_after_expiry_and_purge() {
     }
     let error = approved.redeem().await.unwrap_err();
     assert_eq!(error.refusal(), Some(&grantor::Refusal::CodeReplayed));
-    assert!(t.refresh(&app, &newest).await.is_err(), "what came of the stolen code lives on");
+    assert!(t.refresh(&app, &newest).await.is_err(), "a token from the stolen code still works");
 }
 
 #[tokio::test]
@@ -359,7 +359,7 @@ async fn purge_of_large_family_takes_expired_access_tokens_only() {
     let order = Redemption { consume: false, seed: None, grant_expires_at: at(DAY), ..spend(&tokens[0], 1) };
     let new = |number: u32| StoredToken { hash: hash_of_many(900_000 + number), ..access_token(0, &of) };
     let mut new: Vec<_> = (0..50).map(new).collect();
-    // And a removed hash is as free as one that never existed.
+    // A removed hash can be used again, like one that never existed.
     new[7].hash = tokens[1].hash;
     assert_eq!(redeem(&storage, &order, &new).await, "done");
     for token in &new {

@@ -1,4 +1,4 @@
-//! What the feature `tracing` logs, and what it never logs.
+//! The fields that the feature `tracing` logs, and the data that it never logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write as _};
@@ -657,7 +657,7 @@ async fn full_run_logs_every_event_and_no_secret() {
     let AuthorizationOutcome::Pending(pending) =
         t.server.authorize(&Request::get(format!("/authorize?{implicit}"))).await
     else {
-        panic!("the request is in order");
+        panic!("the request is valid");
     };
     let in_fragment = grantor::testing::approve(pending, approval()).await;
     let in_fragment = in_fragment.access_token().unwrap().expose().to_owned();
@@ -763,7 +763,7 @@ async fn full_run_logs_every_event_and_no_secret() {
     assert_eq!(logged.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
 }
 
-// From the attack on signing keys, 2: keys failed in silence.
+// Regression: keys failed in silence.
 #[cfg(feature = "jwt")]
 #[tokio::test]
 async fn keys_that_fail_are_an_error_without_its_cause() {

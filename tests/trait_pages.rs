@@ -1,5 +1,5 @@
-//! The documentation of asynchronous traits: `async_trait` expands each method, so its documentation shows the
-//! signature as it is written, and this test compares the two.
+//! Checks the documentation of asynchronous traits. `async_trait` expands the signatures of methods, so the
+//! documentation of each method repeats the signature as written. This test compares the two.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ struct Method {
     documented: String,
 }
 
-/// Returns a signature in one form, without line breaks. A parameter that a default body does not use begins with an
+/// Normalizes a signature and removes its line breaks. A parameter that a default body does not use begins with an
 /// underscore, which the documentation may omit.
 fn normal(signature: &str) -> String {
     let joined = signature.split_whitespace().collect::<Vec<_>>().join(" ");

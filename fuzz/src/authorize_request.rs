@@ -217,7 +217,7 @@ fn through_a_form(world: &World, consent: &Consent) -> Consent {
     error_page(&stranger.into());
     let cut = token.get(..token.len() - 1).unwrap_or_default();
     error_page(&block_on(world.server.resume(cut, "the session of alice")).expect_err("it is sealed").into());
-    let resumed = block_on(world.server.resume(&token, "the session of alice")).expect("it is as it was");
+    let resumed = block_on(world.server.resume(&token, "the session of alice")).expect("the form token opens");
     let (before, after) = (consent.request(), resumed.request());
     assert_eq!((after.client().id(), after.scope()), (before.client().id(), before.scope()));
     assert_eq!(after.redirect_host(), before.redirect_host());

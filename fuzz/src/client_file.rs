@@ -141,7 +141,7 @@ fn it_can_be_shown(client: &Client) {
         assert!(website.len() <= 2_048);
         for base in ["http://id.example/apps", "https://id.example/apps"] {
             let joined = url::Url::parse(base).and_then(|base| base.join(website));
-            assert_eq!(joined.as_ref(), Ok(&url), "a link leads there from whatever page it stands on");
+            assert_eq!(joined.as_ref(), Ok(&url), "the link leads to the same address from every page");
         }
     }
 }

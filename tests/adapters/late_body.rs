@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::{MACHINE_FORM, REDIRECT_URI, Seen, Web, With, basic, post, post_as};
 
-/// What a body does when it is polled.
+/// The behaviour of a body when it is polled.
 enum Step {
     Gives(&'static str),
     /// Is pending and wakes the task at once.

@@ -73,7 +73,7 @@ impl Web {
     }
 }
 
-/// What an app has besides the routes of its servers.
+/// The parts of an app besides the routes of its servers.
 #[derive(Clone, Copy, PartialEq)]
 enum Own {
     Nothing,

@@ -1,4 +1,4 @@
-//! Where the routes are, for any URLs of the server.
+//! The paths of the routes, for any URLs of the server.
 
 use grantor::testing::{ISSUER, TestServer};
 use grantor::{

@@ -319,7 +319,7 @@ async fn any_origin_lets_scripts_use_protected_routes() {
             assert_eq!(answer.header("access-control-max-age"), Some("3600"), "{path}");
             assert_eq!(answer.header("access-control-allow-credentials"), None, "{path}");
         }
-        assert!(t.events.events().is_empty(), "a preflight is no attempt");
+        assert!(t.events.events().is_empty(), "a preflight causes no event");
         assert_eq!(api.ran(), [""; 0]);
 
         let (reader, of_machine) = (token(&t, READ).await, token_of(&t, &machine).await);

@@ -86,11 +86,11 @@ async fn capability_reads_its_parameter_on_every_visit() {
     let ask = Ask::code(&app).with("tenant", "blue").with("undeclared", "x");
     for request in [ask.get(), ask.post()] {
         let AuthorizationOutcome::Pending(pending) = t.server.authorize(&request).await else {
-            panic!("the request is in order")
+            panic!("the request is valid")
         };
         let Interaction::Login(login) = pending.interaction(None).await else { panic!("a login is needed") };
         let AuthorizationOutcome::Pending(back) = t.server.authorize(&Request::get(login.return_target())).await else {
-            panic!("the request is in order")
+            panic!("the request is valid")
         };
         let asked = grantor::testing::ask(back, crate::ask::subject("alice")).await;
         let resumed = t.server.resume(&asked.form_token(SESSION), SESSION).await.expect("an untouched token");

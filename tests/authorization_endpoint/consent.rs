@@ -26,7 +26,7 @@ async fn consent_page_shows_client_scopes_and_lifetime() {
         .build();
     let app = t.register(client, None).await;
     let waiting = pending(&t, &Ask::code(&app).with("scope", "offline_access user:write user:read")).await;
-    assert_eq!(waiting.client().name(), Some("<b>Photos & more</b>"), "as it is; the page escapes it");
+    assert_eq!(waiting.client().name(), Some("<b>Photos & more</b>"), "unescaped, because the page escapes it");
     assert_eq!(waiting.client().client_uri(), Some("https://photos.example/"));
     assert_eq!(waiting.client().registered_by(), RegisteredBy::SelfService);
     assert_eq!(waiting.redirect_host(), Some("app.example"));
@@ -52,7 +52,11 @@ async fn consent_page_shows_lifetime_of_client_or_token() {
     let tokens = t.authorize(&short).approve_as("alice").await.redeem().await.unwrap();
     t.clock.advance(Duration::days(2));
     let late = t.refresh(&short, tokens.refresh_token.as_ref().unwrap()).await;
-    assert_eq!(late.unwrap_err().code().as_str(), "invalid_grant", "what was shown is what holds");
+    assert_eq!(
+        late.unwrap_err().code().as_str(),
+        "invalid_grant",
+        "access ends after the lifetime that the page showed"
+    );
 
     let once = t.register(public("once").build(), None).await;
     assert_eq!(pending(&t, &Ask::code(&once)).await.lifetime(), Duration::hours(1));
@@ -103,7 +107,7 @@ async fn user_can_list_and_revoke_grants() {
 
     let not_mine = GrantSelector::SubjectAndId(subject("mallory"), mine.id);
     assert_eq!(t.storage.revoke_grants(&not_mine, now).await.unwrap(), 0);
-    drop(t.bearer(&tokens.access_token).await.expect("nothing happened"));
+    drop(t.bearer(&tokens.access_token).await.expect("another user revokes nothing"));
     let which = GrantSelector::SubjectAndId(subject("alice"), mine.id);
     assert_eq!(t.storage.revoke_grants(&which, now).await.unwrap(), 1);
     assert_eq!(t.bearer(&tokens.access_token).await.unwrap_err().code().unwrap(), "invalid_token");

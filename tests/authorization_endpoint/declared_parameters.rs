@@ -31,7 +31,7 @@ async fn declared_parameter_reaches_consent_and_approval() {
     let ask = Ask::code(&app).and("nonce", nonce).and("undeclared", "x");
     for request in [ask.get(), ask.post()] {
         let AuthorizationOutcome::Pending(shown) = t.server.authorize(&request).await else {
-            panic!("the request is in order")
+            panic!("the request is valid")
         };
         assert_eq!(shown.parameter("nonce"), Some(nonce));
         let form_token = ask_alice(shown).await.form_token(SESSION);

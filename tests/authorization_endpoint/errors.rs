@@ -150,7 +150,7 @@ async fn errors_redirect_at_once_only_for_vetted_clients() {
     assert_interstitial(&asked_first, &unknown, "invalid_scope");
     assert_eq!(t.events.count("authorization_refused"), 2);
 
-    // A failure of the host is no reason to redirect without asking either.
+    // A failure of the host app does not redirect without asking either.
     let failure = || StorageError::new("out of order");
     let failed: Response = pending(&t, &Ask::code(&unknown)).await.fail(failure()).into();
     assert_eq!((failed.status(), failed.header("location")), (500, None), "{}", describe(&failed));
@@ -187,7 +187,7 @@ fn assert_interstitial(answer: &Response, client: &TestClient, code: &str) {
     let page = text(answer);
     assert!(page.contains("<strong>app.example</strong>"), "the host is named: {page}");
     let links: Vec<_> = page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
-    let [link] = links.as_slice() else { panic!("one way on: {page}") };
+    let [link] = links.as_slice() else { panic!("one link: {page}") };
     let link = link.replace("&#39;", "'").replace("&amp;", "&");
     let rest = link.strip_prefix(client.redirect_uri.as_str()).unwrap_or_else(|| panic!("{link}"));
     assert!(rest.starts_with(['?', '&']), "{link}");

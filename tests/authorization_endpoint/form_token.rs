@@ -155,7 +155,7 @@ async fn form_token_opens_only_with_the_same_server_key() {
     let waiting = second_node.server.resume(&token, SESSION).await.expect("a node of the same server");
     assert_eq!(waiting.deny().await.state(), STATE);
 
-    // Without a server key each process draws its own, and the seed of the first node must not matter.
+    // Without a server key, each process generates its own, and the seed of the first node must not matter.
     for other in [server(2, Some([8; 32])), server(1, None), server(2, None)] {
         other.public_client(CALLBACK).await;
         assert_page(&refused(&other, &token, SESSION).await, 400, "invalid_request", WRONG_SESSION);
@@ -330,7 +330,7 @@ async fn form_of_a_changed_default_scope_is_stale() {
     assert!(last.name == "authorization_stale" && last.text.contains("StaleFormToken"), "{}", last.text);
     assert!(grants_of(&t, &app).await.is_empty());
     assert_eq!(pending(&t, &Ask::code(&app).without("scope")).await.scope().as_str(), "user:read user:write");
-    let waiting = t.server.resume(&named, SESSION).await.expect("a request that named its scope is what it was");
+    let waiting = t.server.resume(&named, SESSION).await.expect("a request that named its scope is unchanged");
     assert_eq!(waiting.request().scope().as_str(), "user:read");
 }
 
@@ -356,7 +356,7 @@ async fn form_that_showed_another_client_is_stale() {
     }
     let token = sealed(&t, &Ask::code(&app)).await;
     change(&t, &app, |parts| parts.host_data = serde_json::json!({ "team": 7 })).await;
-    drop(t.server.resume(&token, SESSION).await.expect("no page of the library's knows the application's data"));
+    drop(t.server.resume(&token, SESSION).await.expect("no page of the library shows the application's data"));
 }
 
 // Regression: the description of a scope is shown, so it is sealed as well.

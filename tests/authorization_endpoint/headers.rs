@@ -169,7 +169,7 @@ async fn forwarded_headers_are_ignored() {
     };
     let grantor::AuthorizationOutcome::Pending(waiting) = t.server.authorize(&spoofed(Ask::code(&app).get())).await
     else {
-        panic!("the request is in order")
+        panic!("the request is valid")
     };
     let answer = grantor::testing::approve(waiting, by("alice")).await.into();
     assert_eq!(location(&answer).host_str(), Some("app.example"));

@@ -54,7 +54,7 @@ async fn implicit_token_is_sent_in_the_fragment_without_refresh() {
     assert_eq!(grants_of(&t, &app).await[0].grant_type.as_str(), "implicit");
     t.clock.advance(Duration::hours(1));
     assert_eq!(t.bearer(&token).await.unwrap_err().code().unwrap(), "invalid_token");
-    assert!(grants_of(&t, &app).await.is_empty(), "a grant that nothing refreshes ends with its token");
+    assert!(grants_of(&t, &app).await.is_empty(), "a grant without a refresh token ends with its access token");
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn typed_response_contains_the_token() {
     let t = server();
     let app = implicit_client(&t).await;
     let request = AuthorizationRequest::token(&app.id).redirect_uri(CALLBACK).scope("user:read").state("a state");
-    let Ok(pending) = t.server.authorization_request(&request).await else { panic!("it is in order") };
+    let Ok(pending) = t.server.authorization_request(&request).await else { panic!("the request is valid") };
     let answer = grantor::testing::approve(pending, Approval::by(Subject::new("alice").unwrap())).await;
     assert_eq!((answer.state(), answer.code().is_none()), (Some("a state"), true));
     let token = AccessToken::new(answer.access_token().expect("a token").expose());
@@ -177,7 +177,7 @@ async fn subject_that_is_not_active_is_denied_a_token() {
 
 type Answer = fn(&Issuance<'_>) -> Result<TokenChanges, Error>;
 
-/// Gives the same decision about each token, and records the questions.
+/// Returns the same decision for each token, and records the calls.
 struct Customizer {
     answer: Answer,
     asked: Arc<Mutex<Vec<(IssuanceKind, String)>>>,

@@ -281,7 +281,7 @@ async fn acr_values_send_the_user_to_log_in_at_most_once() {
     for short in [&plain, &logged_in(&t).acr("bronze"), &logged_in(&t).acr("gold silver")] {
         let waits = login(first_visit(&t, &ask, Some(short)).await, LoginReason::StepUp);
         assert_eq!(waits.request().acr_values().collect::<Vec<_>>(), ["gold", "silver"]);
-        // The demand can't be met, and the request goes on.
+        // The demand can't be met, and the request continues.
         let asked = consent(visit(&t, &waits.return_target(), Some(short)).await, ConsentReason::NotGiven);
         assert_code(&approve_by_form(&t, &asked, short).await);
     }
@@ -305,7 +305,7 @@ async fn post_without_a_session_returns_by_get() {
     drop(login(visit(&t, target, None).await, LoginReason::NotLoggedIn));
     // A session that came along is used at once.
     drop(consent(t.server.interaction(&Ask::code(&app).post(), Some(&logged_in(&t))).await, ConsentReason::NotGiven));
-    // What is wrong with the request is said at once.
+    // Errors of the request are reported at once.
     let wrong = responded(t.server.interaction(&ask.with("scope", "nope").post(), None).await);
     assert_error(&wrong, CALLBACK, "invalid_scope", STATE);
 }

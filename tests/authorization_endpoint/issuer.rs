@@ -49,7 +49,7 @@ async fn iss_parameter_equals_the_configured_issuer() {
             AuthorizationServer::builder(issuer).storage(storage).scope("user:read", "Read").build().await.unwrap();
         let request = grantor::AuthorizationRequest::code("app").scope("user:read");
         let request = request.code_challenge_s256(crate::common::CHALLENGE);
-        let Ok(waiting) = server.authorization_request(&request).await else { panic!("the request is in order") };
+        let Ok(waiting) = server.authorization_request(&request).await else { panic!("the request is valid") };
         assert_eq!(query_of(&waiting.deny().into())["iss"], server.issuer());
         assert_eq!(server.issuer(), issuer);
     }

@@ -27,7 +27,7 @@ impl Inside {
         [format!("http://{address}/inside"), format!("https://{address}/inside")]
     }
 
-    fn assert_nobody_knocked(&self) {
+    fn assert_no_connection(&self) {
         assert_eq!(self.0.accept().map(|_| ()).unwrap_err().kind(), ErrorKind::WouldBlock);
     }
 }
@@ -55,11 +55,11 @@ async fn request_object_is_ignored_and_not_fetched() {
         let answer = approved(&t, &ask).await;
         assert_eq!(target_of(&answer), CALLBACK);
         assert!(answer.header("location").unwrap().contains("&state=af0ifjsldkj&"));
-        // It does not supply missing parameters either.
+        // The request object does not supply missing parameters either.
         let lacking = refused(&t, &ask.clone().without("client_id")).await;
         assert_page(&lacking, 400, "invalid_request", "the parameter client_id is missing");
     }
-    inside.assert_nobody_knocked();
+    inside.assert_no_connection();
 }
 
 // covers: B33
@@ -82,5 +82,5 @@ async fn client_urls_are_never_fetched() {
         });
         assert!(serde_json::from_value::<Client>(stored).is_err(), "keys are not read from anywhere");
     }
-    inside.assert_nobody_knocked();
+    inside.assert_no_connection();
 }

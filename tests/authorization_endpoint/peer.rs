@@ -36,7 +36,7 @@ async fn events_name_the_peer_of_their_request() {
     let ask = async |peer: IpAddr| {
         let AuthorizationOutcome::Pending(pending) = t.server.authorize(&Ask::code(&app).get().with_peer(peer)).await
         else {
-            panic!("the request is in order")
+            panic!("the request is valid")
         };
         pending
     };

@@ -1,4 +1,4 @@
-//! What a client must register before the endpoint serves it.
+//! The registration that a client needs before the endpoint serves it.
 
 use grantor::client::{ClientError, ClientParts, RedirectUriError};
 use grantor::{Client, ClientCredential, ClientSecret};

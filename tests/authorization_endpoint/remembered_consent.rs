@@ -315,7 +315,7 @@ async fn dead_or_foreign_grants_from_storage_are_ignored() {
             .await
             .unwrap();
         let request = AuthorizationRequest::code("app").scope("user:read").code_challenge_s256(CHALLENGE);
-        let Ok(waiting) = server.authorization_request(&request).await else { panic!("the request is in order") };
+        let Ok(waiting) = server.authorization_request(&request).await else { panic!("the request is valid") };
         assert_eq!(is_not_asked(waiting, "alice").await, expected, "{what}");
     }
 }

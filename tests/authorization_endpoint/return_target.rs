@@ -27,7 +27,7 @@ async fn login(t: &TestServer, target: impl Into<String>) -> Login {
 async fn back(t: &TestServer, target: &str) -> PendingAuthorization {
     match t.server.authorize(&Request::get(target)).await {
         AuthorizationOutcome::Pending(pending) => pending,
-        AuthorizationOutcome::Respond(response) => panic!("the request is in order: {response:?}"),
+        AuthorizationOutcome::Respond(response) => panic!("the request is valid: {response:?}"),
     }
 }
 
@@ -87,7 +87,7 @@ async fn nonce_survives_login_and_consent(t: &TestServer) {
     for request in [ask.get(), ask.post()] {
         let login = match t.server.authorize(&request).await {
             AuthorizationOutcome::Pending(pending) => pending.interaction(None).await,
-            AuthorizationOutcome::Respond(response) => panic!("the request is in order: {response:?}"),
+            AuthorizationOutcome::Respond(response) => panic!("the request is valid: {response:?}"),
         };
         let Interaction::Login(login) = login else { panic!("a login is needed") };
         assert_eq!(login.request().parameter("nonce"), Some(nonce));

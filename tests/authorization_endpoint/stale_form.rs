@@ -1,4 +1,4 @@
-//! A stale consent form: the page blames nobody and links back to the request.
+//! A stale consent form: the page links back to the request and does not blame the user or the application.
 
 use grantor::client::ClientParts;
 use grantor::testing::{SeededEntropy, TestClient, TestServer};
@@ -76,7 +76,7 @@ async fn stale_form_error_leads_back_to_the_request() {
 
 // covers: B47
 #[tokio::test]
-async fn stale_form_page_blames_nobody_and_has_an_event() {
+async fn stale_form_shows_neutral_page_and_sends_event() {
     for (t, reason, error) in stale_forms().await {
         let page = error.to_response();
         let html = text(&page);
@@ -124,7 +124,8 @@ async fn stale_form_of_another_process_has_no_way_back() {
     assert_eq!((stale.reason(), stale.return_target()), (Refusal::InvalidFormToken, None));
     assert!(!text(&error.to_response()).contains("href"));
     assert_eq!(after.events.names(), ["authorization_stale"]);
-    // A login that was open meanwhile has no request to come back to. The page blames nobody for that either.
+    // A login that was open meanwhile has no request to return to. This page does not blame the user or the application
+    // either.
     let target = before.server.interaction(&Ask::code(&app).get(), None).await;
     let Interaction::Login(login) = target else { panic!("a login is needed: {target:?}") };
     let page = responded(after.server.authorize(&Request::get(login.return_target())).await);

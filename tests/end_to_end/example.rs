@@ -13,7 +13,7 @@ pub struct Example {
     process: Child,
     /// Its address, without a slash at the end.
     pub base: String,
-    /// What it prints when it is ready.
+    /// The text that it prints when it is ready.
     pub introduction: String,
 }
 
@@ -49,7 +49,7 @@ impl Example {
         Self { process, base, introduction }
     }
 
-    /// Runs it with flags with which it does something and ends; returns what it prints.
+    /// Runs it with flags that make it do one task and exit. Returns its output.
     pub fn command(flags: &[&str]) -> String {
         let output = Command::new(crate::built("server"))
             .current_dir(std::env::temp_dir())
@@ -105,7 +105,7 @@ impl Example {
         format!("{}{path}", self.base)
     }
 
-    /// Kills it as `kill -9` does, in the middle of whatever it is doing; returns when it is gone.
+    /// Kills it as `kill -9` does, at any point of its work. Returns when the process has ended.
     pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();

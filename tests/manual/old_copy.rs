@@ -1,4 +1,4 @@
-//! What the operators' page says about a database that was restored from an old copy.
+//! The claims of the operators' page about a database that was restored from an old copy.
 
 use std::path::{Path, PathBuf};
 

@@ -166,7 +166,7 @@ impl Model {
         } else if self.now >= token.ends {
             return Err(INVALID_GRANT);
         }
-        // A token that is not rotated has no idle limit of its own.
+        // A token that is not rotated has no separate idle limit.
         let idle = (grant.used + lifetimes.idle).min(grant.opened + lifetimes.absolute);
         if self.now >= idle {
             return Err(INVALID_GRANT);
@@ -190,7 +190,7 @@ impl Model {
         grant.scope.and(self.clients[grant.client].scope)
     }
 
-    /// The same answer once more, while the tokens that it gave are unchanged.
+    /// The same answer again, while the tokens that it returned are unchanged.
     fn again(&mut self, name: Name, token: &Token, grant: &Grant, asks: Scopes) -> Result<Answer, &'static str> {
         let Some(Spent { by: step, repeats, .. }) = token.spent else { unreachable!("a spent token") };
         let (access, refresh, possible) = ((step, Kind::Access), (step, Kind::Refresh), asks.and(self.left(grant)));

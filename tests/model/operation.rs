@@ -156,7 +156,7 @@ pub(crate) enum By {
     Another,
 }
 
-/// What a client sends besides a code.
+/// The parameters that a client sends besides a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proof {
     Right,

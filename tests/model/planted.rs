@@ -11,7 +11,7 @@ use grantor::testing::{Call, Intercepted, Interceptor, Next, Reply};
 use grantor::{ClientId, GrantId, Scope};
 use time::{Duration, OffsetDateTime};
 
-/// What is wrong with a storage.
+/// The bug of a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
     ForgetsTheSubject,

@@ -14,7 +14,7 @@ use crate::planted::Bug;
 use crate::run::{Care, Tally, run};
 use crate::storages::Place;
 
-/// What is searched, and how.
+/// The kind of difference to search for, and the settings of the search.
 pub(crate) struct Search<'a, P> {
     pub(crate) runtime: &'a Runtime,
     pub(crate) place: P,
@@ -86,7 +86,7 @@ impl<P: Place<Storage: Storage + ClientRegistry + grantor::EphemeralStore + Clon
         }
     }
 
-    /// Shrinks what proptest leaves.
+    /// Shrinks the history further after proptest.
     fn shorten(&self, history: History, seed: u64, reason: &str) -> Found {
         let reason = RefCell::new(reason.to_owned());
         let history = history.smallest(|less| match self.play(less) {

@@ -18,7 +18,7 @@ pub(crate) trait Database {
 
     /// Statements that make the storage fail: at a refresh, at a new grant, and at every call.
     const BREAKS: &[&str];
-    /// What the process logs at the most verbose level.
+    /// The log of the process at the most verbose level.
     const LOGGED: &[&str] = &["token_refused", "grantor{endpoint=", "sqlx::query", "INSERT INTO"];
 
     fn storage(&self) -> Self::Storage;

@@ -1,4 +1,4 @@
-//! What is printed, logged and stored, on every storage.
+//! Checks all printed, logged and stored text for secrets, on every storage.
 
 use std::collections::BTreeSet;
 

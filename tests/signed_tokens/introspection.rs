@@ -63,7 +63,7 @@ async fn caller_that_asks_gets_the_answer_signed() {
         let (input, signature) = text.rsplit_once('.').unwrap();
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
         assert_eq!(AwsLc.verify(expected, signer, input.as_bytes(), &signature), Ok(()));
-        // It is no access token (KM-20).
+        // The response is not accepted as an access token (KM-20).
         assert!(t.bearer(&grantor::AccessToken::new(text)).await.is_err());
     }
 }
@@ -102,7 +102,7 @@ async fn registered_algorithm_signs_the_answer_or_none_does() {
             );
             assert_eq!(findings[0].to_string(), told);
         }
-        // It says nothing about answers in JSON.
+        // The algorithm does not affect responses in JSON.
         let plain = ask(&t, Some(&app), "application/json", issued.access_token.expose()).await;
         assert_eq!((plain.status(), &json_of(&plain)["active"]), (200, &json!(true)), "{algorithm}");
     }
@@ -180,7 +180,7 @@ async fn resource_server_gets_no_token_by_its_credentials() {
     assert_eq!(t.token_as(&api, request).await.unwrap_err().code().as_str(), "unauthorized_client");
 }
 
-/// Adds a claim and a member of each reserved name, to a token and to what is told about it.
+/// Adds a claim and a member of each reserved name, to a token and to its introspection response.
 struct Forging;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! What becomes of requests and keys when the stored keys change elsewhere, or can't be read.
+//! Requests and keys when another node changes the stored keys, or when they can't be read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ const SECRET: [u8; 32] = [7; 32];
 struct Store {
     inner: MemoryStorage,
     fails: Arc<AtomicBool>,
-    /// So many reads succeed before all fail.
+    /// The number of reads that succeed before all fail.
     fails_after: Arc<AtomicUsize>,
     reads: Arc<AtomicUsize>,
     /// The next read waits until it is released.
@@ -78,7 +78,7 @@ fn builder(storage: impl AnyStorage + 'static, keys: RotatingKeys, clock: &TestC
     builder.clock(clock.clone()).signing_keys(SigningKeys::new(keys))
 }
 
-// From the attack on signing keys, 7: the keys had a clock of their own.
+// Regression: the keys had a clock of their own.
 #[tokio::test]
 async fn keys_take_the_clock_of_their_server_and_any_storage() {
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
@@ -106,16 +106,16 @@ async fn server_whose_keys_cannot_be_read_does_not_build() {
     assert!(matches!(build(SECRET).await, Err(BuildError::Capability { name: "signing_keys", .. })));
 }
 
-// From the attack on signing keys, 2: keys failed in silence.
+// Regression: keys failed in silence.
 #[tokio::test]
-async fn failing_key_store_is_told_as_often_as_it_is_tried() {
+async fn failing_key_store_causes_one_event_per_read() {
     let (store, clock, events) = (Store::default(), TestClock::default(), RecordingObserver::default());
     let keys = keys(store.clone(), &SECRET, Algorithm::Es256);
     let server = builder(store.inner.clone(), keys, &clock).observer(events.clone()).build().await.unwrap();
     let jwks = async || server.handle(&Request::get("/jwks")).await;
     store.fails.store(true, Ordering::SeqCst);
     store.reads.store(0, Ordering::SeqCst);
-    // The keys that are known still count.
+    // The known keys still work.
     for (advance, tried) in [(Duration::minutes(4), 0), (Duration::minutes(1), 1), (Duration::SECOND, 2)] {
         clock.advance(advance);
         for _ in 0..10 {
@@ -124,7 +124,7 @@ async fn failing_key_store_is_told_as_often_as_it_is_tried() {
         assert_eq!(store.reads.load(Ordering::SeqCst), tried);
         assert_eq!(events.names(), vec!["keys_unavailable"; tried]);
     }
-    // They count no more.
+    // The known keys no longer work.
     clock.advance(Duration::hours(12));
     for _ in 0..3 {
         let answer = jwks().await;
@@ -158,13 +158,13 @@ impl Keys for Unreachable {
 }
 
 #[tokio::test]
-async fn keys_of_a_host_that_fail_at_jwks_are_told() {
+async fn host_keys_that_fail_at_jwks_cause_an_event() {
     let t = TestServer::with(|builder| builder.signing_keys(SigningKeys::new(Unreachable(AtomicBool::new(false)))));
     let answer = t.server.handle(&Request::get("/jwks")).await;
     assert_eq!(answer.status(), 503);
     let told = t.events.events();
     assert_eq!(t.events.names(), ["keys_unavailable"]);
-    // The answer has no cause, the observer has it.
+    // The response has no cause; the event has it.
     assert!(!String::from_utf8_lossy(answer.body()).contains("no connection"));
     assert!(told[0].text.contains("no connection"), "{}", told[0].text);
 }
@@ -175,7 +175,7 @@ struct Nodes {
     clock: TestClock,
     events: RecordingObserver,
     secret: ClientSecret,
-    /// It reads its keys by way of the store, and its events are recorded.
+    /// The first node. It reads its keys through the store, and its events are recorded.
     one: AuthorizationServer,
     other: AuthorizationServer,
 }
@@ -240,7 +240,7 @@ fn forged(token: &AccessToken, change: impl FnOnce(&mut Map<String, Value>, &mut
     AccessToken::new(format!("{}.{}.{signature}", encode(&header), encode(&claims)))
 }
 
-// From the attack on signing keys, 1: a token of a key made elsewhere was refused for five minutes.
+// Regression: a token of a key made elsewhere was refused for five minutes.
 #[tokio::test]
 async fn token_of_a_key_made_at_another_node_is_known_at_once() {
     for door in ["bearer", "introspection", "revocation"] {
@@ -277,11 +277,11 @@ async fn token_of_the_key_after_a_removed_one_is_known_at_once() {
     let new = nodes.token(&third).await;
     assert_ne!(crate::parts(&new).0["kid"], id);
     assert_eq!(nodes.bearer(&new).await, 200);
-    // What was read has no removed key.
+    // The keys that were read do not include the removed key.
     assert_eq!(nodes.bearer(&removed).await, 401);
 }
 
-// From the attack on signing keys, 1: invented keys must not make a node read the store without a limit.
+// Regression: invented keys must not make a node read the store without a limit.
 #[tokio::test]
 async fn flood_of_invented_keys_reads_the_store_once_a_second() {
     let nodes = Nodes::start().await;
@@ -338,7 +338,7 @@ async fn token_of_a_new_key_waits_for_the_read_in_progress() {
     let (first, second, third, ()) =
         tokio::join!(nodes.bearer(&invented), nodes.bearer(&new), nodes.is_active(&new), released);
     assert_eq!((first, second, third.unwrap(), nodes.reads()), (401, 200, true, 1));
-    // A request that is given up lets the others go on, and they do not know.
+    // If the request that reads the keys is cancelled, the waiting requests continue without the keys.
     nodes.clock.advance(Duration::SECOND);
     nodes.store.holds_next.store(true, Ordering::SeqCst);
     let given_up = tokio::time::timeout(std::time::Duration::from_millis(1), nodes.bearer(&invented));
@@ -354,7 +354,7 @@ async fn unknown_key_is_no_answer_while_the_store_fails() {
     nodes.store.fails.store(true, Ordering::SeqCst);
     let told = nodes.events.names().len();
     for _ in 0..2 {
-        // A revocation that was not done is no success.
+        // A revocation that failed is not reported as success.
         assert_eq!(nodes.revoke(&new).await.unwrap_err().status(), 503);
         assert_eq!(nodes.is_active(&new).await.unwrap_err().status(), 503);
         assert_eq!((nodes.bearer(&new).await, nodes.bearer(&known).await), (503, 200));
@@ -367,7 +367,7 @@ async fn unknown_key_is_no_answer_while_the_store_fails() {
     assert_eq!(nodes.bearer(&new).await, 200);
 }
 
-// From the attack on signing keys, 4: the removal of one key needed the secrets of all keys.
+// Regression: the removal of one key needed the secrets of all keys.
 #[tokio::test]
 async fn key_is_removed_beside_keys_that_cannot_be_decrypted() {
     let (store, clock) = (Store::default(), TestClock::default());
@@ -379,7 +379,7 @@ async fn key_is_removed_beside_keys_that_cannot_be_decrypted() {
             set["keys"][0]["kid"].as_str().unwrap().to_owned()
         }
     };
-    // Two keys, each under a secret of its own.
+    // Two keys, each under a different secret.
     let first = builder(store.inner.clone(), keys(store.clone(), &SECRET, Algorithm::Es256), &clock);
     let first = kid(&first.build().await.unwrap()).await;
     let wrapping = WrappingKey::new(&secrets[1], &[&secrets[0]]).unwrap();
@@ -396,24 +396,24 @@ async fn key_is_removed_beside_keys_that_cannot_be_decrypted() {
     // A node with the first secret alone says which key it can't decrypt.
     let start = || builder(store.inner.clone(), keys(store.clone(), &SECRET, Algorithm::Es256), &clock).build();
     assert!(start().await.unwrap_err().to_string().contains(&second));
-    // It removes the one that it can decrypt, and leaves the other one as it is.
+    // It removes the key that it can decrypt, and leaves the other one unchanged.
     let lone = keys(store.clone(), &SECRET, Algorithm::Es256);
     assert!(lone.remove(&first).await.unwrap());
     assert!(!lone.remove(&first).await.unwrap());
     let left = of(&store.load_keys().await.unwrap().unwrap());
     assert_eq!(left, before.into_iter().filter(|key| key["public"]["kid"] == *second).collect::<Vec<_>>());
-    // The server with both secrets goes on, and makes the key that is missing.
+    // The server with both secrets continues, and generates the missing key.
     clock.advance(Duration::minutes(5));
     assert_eq!(kid(&server).await, second);
     assert_eq!(both.published().await.unwrap().len(), 2);
-    // A node without any of the secrets removes the key that nobody can decrypt.
+    // A node without any of the secrets removes a key that no node can decrypt.
     assert!(keys(store.clone(), &[9; 32], Algorithm::Es256).remove(&second).await.unwrap());
     store.fails.store(true, Ordering::SeqCst);
     assert!(matches!(lone.remove(&second).await, Err(KeyError::Unavailable(_))));
 }
 
 #[tokio::test]
-async fn removal_counts_although_the_next_key_cannot_be_stored() {
+async fn key_is_removed_even_if_next_key_cannot_be_stored() {
     let (store, clock, events) = (Store::default(), TestClock::default(), RecordingObserver::default());
     let keys = Arc::new(keys(store.clone(), &SECRET, Algorithm::Es256));
     let server = AuthorizationServer::builder(ISSUER).storage(store.inner.clone()).scope("user:read", "Read");
@@ -436,7 +436,7 @@ fn schedule(rotate_every: Duration, publish_ahead: Duration, keep: Duration) -> 
     schedule
 }
 
-/// A server with such a schedule and so many algorithms.
+/// A server with this schedule and this number of algorithms.
 async fn scheduled(schedule: KeySchedule, algorithms: usize, clock: &TestClock) -> Result<AuthorizationServer, String> {
     let algorithms = [Algorithm::Es256, Algorithm::EdDsa].into_iter().cycle().take(algorithms);
     let keys = RotatingKeys::new(MemoryStorage::new(), WrappingKey::new(&SECRET, &[]).unwrap(), algorithms);
@@ -444,7 +444,7 @@ async fn scheduled(schedule: KeySchedule, algorithms: usize, clock: &TestClock) 
     server.map_err(|error| error.to_string())
 }
 
-// From the attack on signing keys, 5: a schedule could publish hundreds of keys.
+// Regression: a schedule could publish hundreds of keys.
 #[tokio::test]
 async fn schedule_that_publishes_too_many_keys_does_not_build() {
     let clock = TestClock::default();
@@ -495,7 +495,7 @@ async fn schedule_that_publishes_too_many_keys_does_not_build() {
 }
 
 #[tokio::test]
-async fn schedule_at_the_limit_publishes_no_more_than_sixteen_keys() {
+async fn schedule_limit_publishes_at_most_sixteen_keys() {
     let (clock, day) = (TestClock::default(), Duration::DAY);
     let server = scheduled(schedule(2 * day, day, 29 * day), 1, &clock).await.unwrap();
     let mut most = 0;

@@ -59,7 +59,7 @@ async fn sign(key: &SigningKey, header: &Json, claims: &Json) -> AccessToken {
     AccessToken::new(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature.as_bytes())))
 }
 
-/// What a client is told about a token.
+/// The introspection response that a client gets about a token.
 async fn told(server: &AuthorizationServer, caller: &TestClient, token: &str) -> Introspection {
     let request = IntrospectionRequest::of(token).client_secret_basic(&caller.id, caller.secret.as_ref().unwrap());
     server.introspection_request(&request).await.unwrap()
@@ -224,7 +224,7 @@ async fn claims_of_a_newer_version_are_ignored() {
     assert!(t.bearer(&newer).await.is_err() && t.bearer(&issued).await.is_err());
 }
 
-/// Whether a token is good at the bearer check and at introspection.
+/// Whether the bearer check and introspection accept a token.
 async fn accepts(server: &AuthorizationServer, caller: &TestClient, token: &AccessToken) -> bool {
     let request = Request::get("/").with_header("authorization", format!("Bearer {}", token.expose()));
     let is_accepted = server.bearer(&request).await.is_ok();
@@ -260,7 +260,7 @@ async fn signed_tokens_end_with_their_issuer_or_audience() {
         if is_signed {
             let claims = parts(&second.access_token).1;
             assert_eq!((&claims["iss"], &claims["aud"]), (&json!(issuer), &json!(resource)));
-            // The row lives: only the text is refused.
+            // The row is still valid: only the text is refused.
             t.storage.rebind_issuer(issuer, ISSUER).await.unwrap();
             assert!(accepts(&t, &app, &first.access_token).await, "{issuer} {resource}");
         }

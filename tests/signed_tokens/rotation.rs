@@ -1,4 +1,4 @@
-//! Signing keys that nodes share in a store, and that rotate by themselves.
+//! Signing keys that nodes share in a store, and that rotate automatically.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ async fn key_that_signs_is_known_to_all_nodes_and_caches() {
     let (mut cache, mut cached_at) = (published(&nodes[2]).await, clock.now());
     let mut used: Vec<(String, OffsetDateTime)> = Vec::new();
     for step in 0..9_000_usize {
-        // Nodes are asked in turn, so each has seen a state of another age.
+        // Requests go to the nodes in turn, so the nodes know states of different ages.
         let (signing, other) = (&nodes[step % 3], &nodes[(step / 7 + 1) % 3]);
         let id = signs(signing).await;
         if clock.now() - cached_at >= Duration::hours(23) {

@@ -429,7 +429,7 @@ async fn full_disk_is_unavailable_and_leaves_no_half_grant() {
     for token in 0..20 {
         assert!(storage.find(&crate::records::hash(100 * number + token)).await.unwrap().is_none());
     }
-    assert!(storage.find(&crate::records::hash(0)).await.unwrap().is_some(), "reading goes on");
+    assert!(storage.find(&crate::records::hash(0)).await.unwrap().is_some(), "reads still work");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The caller goes away in the middle of a call: each call is dropped at each of its awaits.
+//! Cancelled calls: each call is dropped at each of its awaits.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

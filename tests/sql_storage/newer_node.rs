@@ -22,7 +22,7 @@ use crate::common::{self, basic, error_of, form, text};
 use crate::postgres::Postgres;
 use crate::records::{Folder, client_in, served};
 
-/// Where a newer node adds a member.
+/// The place where a newer node adds a member.
 #[derive(Clone, Copy)]
 enum Row<'a> {
     /// In the details of a token.

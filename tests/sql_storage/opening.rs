@@ -374,7 +374,7 @@ async fn opening_waits_for_the_migration_of_another_node() {
     opening.await.unwrap().unwrap();
 }
 
-/// The pool belongs to the host, who goes on using it.
+/// The pool belongs to the host app, which continues to use it.
 #[tokio::test]
 async fn cancelled_opening_leaves_no_transaction_open() {
     let Some(server) = Postgres::get() else { return };

@@ -239,7 +239,7 @@ async fn code_works_once_and_its_row_is_spent() {
     assert_eq!(spy.writes(), ["redeem"], "spending and issuing are one step");
     let (code, _) = row(&t, approved.code().hash()).await;
     let spent = code.spent.as_ref().expect("spent");
-    assert!(spent.seed.is_none(), "nobody can derive what came of a code");
+    assert!(spent.seed.is_none(), "the tokens of a code can't be derived");
     for _ in 0..3 {
         assert_eq!(t.server.token(&token_as(&app, &pairs)).await.status(), 400);
         assert!(!spy.writes().contains(&"redeem"));

@@ -16,8 +16,8 @@ use time::Duration;
 
 use crate::common::{self, basic, token, token_as};
 use crate::support::{
-    CB, access_token, assert_json_that_nobody_stores, bad_client, bad_request, granted, lives, refresh, refused,
-    refused_for, row, spied,
+    CB, access_token, assert_uncached_json, bad_client, bad_request, granted, lives, refresh, refused, refused_for,
+    row, spied,
 };
 
 const VOUCHER: &str = "urn:example:grant:voucher";
@@ -131,7 +131,7 @@ async fn extension_sets_type_and_lifetime_but_no_standard_member() {
     let (t, app) = server().await;
     let response = t.server.token(&token_as(&app, &voucher("odd"))).await;
     assert_eq!(response.status(), 200);
-    assert_json_that_nobody_stores(&response);
+    assert_uncached_json(&response);
     let body: Value = common::json(&response);
     assert_eq!(body["token_type"], "N_A");
     assert_eq!(body["expires_in"], 300);

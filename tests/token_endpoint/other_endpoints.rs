@@ -100,7 +100,7 @@ async fn host_endpoint_accepts_each_authentication_method() {
         let answer = host_endpoint(&t, &request).await;
         assert_eq!((answer.status(), text(&answer)), (200, &*json!({ "client_id": id }).to_string()));
     }
-    assert!(t.events.events().is_empty(), "a success is told by what comes of it");
+    assert!(t.events.events().is_empty(), "a success causes no event");
 }
 
 /// The unknown member may restrict the client.

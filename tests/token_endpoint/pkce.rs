@@ -33,7 +33,7 @@ async fn code_for(t: &TestServer, app: &TestClient, pkce: &[(&str, &str)]) -> St
         [("client_id", app.id.as_str()), ("response_type", "code"), ("redirect_uri", CB), ("scope", "user:read")];
     let AuthorizationOutcome::Pending(pending) = t.server.authorize(&authorize(&[&common[..], pkce].concat())).await
     else {
-        panic!("the request is in order");
+        panic!("the request is valid");
     };
     let response = grantor::testing::approve(pending, Approval::by(Subject::new("alice").unwrap())).await;
     response.code().expect("a code").expose().to_owned()

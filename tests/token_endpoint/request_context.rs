@@ -1,4 +1,4 @@
-//! What a grant handler sees of a request besides its parameters, and parameters that may repeat.
+//! The parts of a request that a grant handler sees besides its parameters, and parameters that may repeat.
 
 use std::net::IpAddr;
 

@@ -83,7 +83,7 @@ async fn failures_are_json_with_no_store() {
     for (request, status) in [(method, 405), (no_form, 400), (unknown, 400), (foreign, 400), (bare, 401)] {
         let response = t.server.token(&request).await;
         assert_eq!(response.status(), status);
-        crate::support::assert_json_that_nobody_stores(&response);
+        crate::support::assert_uncached_json(&response);
         assert!(json(&response).get("access_token").is_none());
     }
 }

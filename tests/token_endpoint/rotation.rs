@@ -477,7 +477,7 @@ async fn unrotated_token_idles_from_last_use_and_ends_with_grant() {
 
 // covers: GR-13 (RFC 9700 §4.14.2)
 #[tokio::test]
-async fn failed_revocation_on_reuse_is_made_up_by_the_next_reuse() {
+async fn refresh_reuse_retries_a_failed_revocation() {
     for (fault, status, error) in
         [(Fault::Failed, 500, "server_error"), (Fault::Unavailable, 503, "temporarily_unavailable")]
     {

@@ -74,7 +74,7 @@ async fn storage_failure_at_any_step_issues_and_spends_nothing() {
 
 // covers: GC-05 (RFC 6749 §4.1.2), B18
 #[tokio::test]
-async fn failed_revocation_on_code_replay_is_made_up_by_the_next() {
+async fn code_replay_retries_a_failed_revocation() {
     for (fault, status, error) in
         [(Fault::Failed, 500, "server_error"), (Fault::Unavailable, 503, "temporarily_unavailable")]
     {

@@ -60,7 +60,7 @@ impl std::ops::Deref for Refused {
 pub(crate) fn assert_refusal(response: &Response, status: u16, error: &str) {
     let shown = text(response);
     assert_eq!((response.status(), error_of(response).as_str()), (status, error), "{shown}");
-    assert_json_that_nobody_stores(response);
+    assert_uncached_json(response);
     let challenge = format!("Basic realm=\"{ISSUER}\", charset=\"UTF-8\"");
     let challenges = if status == 401 { vec![challenge.as_str()] } else { Vec::new() };
     assert_eq!(header_values(response, "www-authenticate"), challenges, "{shown}");
@@ -79,7 +79,7 @@ pub(crate) fn assert_refusal(response: &Response, status: u16, error: &str) {
 }
 
 #[track_caller]
-pub(crate) fn assert_json_that_nobody_stores(response: &Response) {
+pub(crate) fn assert_uncached_json(response: &Response) {
     assert_eq!(header_values(response, "content-type"), ["application/json"]);
     assert_eq!(header_values(response, "cache-control"), ["no-store"]);
     assert_eq!(header_values(response, "pragma"), ["no-cache"]);
@@ -118,7 +118,7 @@ pub(crate) fn header_values<'a>(response: &'a Response, name: &str) -> Vec<&'a s
 pub(crate) async fn granted(t: &TestServer, request: &Request) -> Value {
     let response = t.server.token(request).await;
     assert_eq!(response.status(), 200, "{}", text(&response));
-    assert_json_that_nobody_stores(&response);
+    assert_uncached_json(&response);
     let body = json(&response);
     assert!(body["access_token"].is_string() && body["scope"].is_string(), "{body}");
     assert_eq!(body["token_type"], "Bearer");

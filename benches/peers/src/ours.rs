@@ -69,7 +69,7 @@ impl<'w> Ours<'w> {
 
     fn approve(&self, client: &str, user: &str) -> grantor::AuthorizationResponse {
         let pending = ready(self.server.authorization_request(&authorization_request(client)));
-        ready(approve(pending.expect("the request is in order"), user))
+        ready(approve(pending.expect("the request is valid"), user))
     }
 
     fn code(&self, client: &str) -> AuthorizationCode {
@@ -205,7 +205,7 @@ impl Subject for Http<'_> {
                     AuthorizationOutcome::Pending(pending) => {
                         send(ready(approve(pending, user)).into_http(), 303);
                     }
-                    AuthorizationOutcome::Respond(_) => panic!("the request is in order"),
+                    AuthorizationOutcome::Respond(_) => panic!("the request is valid"),
                 },
             ),
             Op::Code => ours.posts(times(n, |_| {

@@ -370,7 +370,7 @@ mod tests {
 
     /// This happens if another revocation has marked the parent and not yet its children.
     #[tokio::test]
-    async fn revocation_goes_on_below_a_revoked_parent() {
+    async fn revocation_continues_below_a_revoked_parent() {
         let storage = MemoryStorage::new();
         let [(parent, tokens), (mut child, of_child)] = [1, 2].map(|number| records(number, 9));
         Arc::make_mut(&mut child).parent_grant = Some(parent.id);

@@ -12,7 +12,7 @@ pub(super) const CASES: &[Named] = &[
     ("a redemption spends the token, stores its successors and updates its grant", a_redemption_does_all_of_it),
     ("a redemption decides in the documented order, and writes only if it answers `Done`", it_decides_in_order),
     ("a redemption with a successor hash that exists fails and writes nothing", a_taken_successor_writes_nothing),
-    ("a token that is not consumed stays unspent and can be redeemed again", what_is_not_consumed_stays),
+    ("a token that is not consumed stays unspent and can be redeemed again", unconsumed_token_stays_redeemable),
     ("spending a successor erases its parent's seed, so at most one seed is left", one_seed_lives),
     ("only spending a successor of a code erases the code's seed", a_code_tells_of_use),
     ("a successor is seen as spent exactly when its parent has no seed", one_step_for_all),
@@ -146,7 +146,7 @@ fn a_taken_successor_writes_nothing(t: &Trial<'_>) -> Outcome {
     t.node(0).must_redeem(&t.spend(&old, 1), &[fresh])
 }
 
-fn what_is_not_consumed_stays(t: &Trial<'_>) -> Outcome {
+fn unconsumed_token_stays_redeemable(t: &Trial<'_>) -> Outcome {
     let (of, first) = t.family(1)?;
     let second = StoredToken { parent: Some(first.hash), ..t.refresh(2, &of) };
     t.node(0).must_redeem(&t.spend(&first, 1), std::slice::from_ref(&second))?;

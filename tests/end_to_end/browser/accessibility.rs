@@ -19,7 +19,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Goes to a path and audits what is there.
+    /// Opens a path and audits the page.
     async fn look_at(&self, name: &str, path: &str) {
         self.page.goto(&self.example.url(path)).await.unwrap();
         self.auditor.passes(name).await;
@@ -198,7 +198,7 @@ async fn forms_of_earlier_logins(walk: &Walk) {
     walk.sees("log out", "Log out?").await;
 }
 
-/// The pages that the library asks the example for.
+/// The pages that the library renders with the templates of the example.
 async fn refusals(walk: &Walk) {
     let (unknown, faulty) = (request("nobody", "user:read", ""), request("guest", "unknown", ""));
     walk.look_at("unknown application", &unknown).await;

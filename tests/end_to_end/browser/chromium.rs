@@ -23,7 +23,7 @@ pub(crate) struct Chromium {
 }
 
 impl Chromium {
-    /// Starts the driver on a free port. `None`, with a message on standard error, if there is no browser.
+    /// Starts the driver on a free port. Returns `None` and prints a message if there is no browser.
     pub(crate) async fn start() -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let spawned = Command::new("chromedriver")
@@ -63,8 +63,7 @@ impl Chromium {
                 "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic",
             ],
             "prefs": { "profile.managed_default_content_settings.javascript": if javascript { 1 } else { 2 } },
-            // A window can't be as narrow as a phone, but a device can be emulated. One with touch hangs without
-            // JavaScript.
+            // A window can't be as narrow as a phone, so emulate a device. Emulated touch hangs without JavaScript.
             "mobileEmulation": { "deviceMetrics": {
                 "width": width, "height": height, "pixelRatio": 1.0, "mobile": width < 600, "touch": false,
             } },
@@ -82,7 +81,8 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // Killing it at once would leave its browsers running, above all those of a test that failed.
+        // A killed driver would leave its browsers running, especially those of a failed test. So ask it to shut down
+        // first.
         if let Ok(mut stream) = TcpStream::connect(self.address.trim_start_matches("http://")) {
             let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
             let _ = stream.write_all(b"GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");

@@ -74,7 +74,7 @@ async fn many_nodes_redeem_once_and_respect_revocation() {
     ));
 }
 
-/// What all tables share.
+/// The parts that all tables share.
 struct Hall {
     nodes: Vec<String>,
     /// The host's part: opens grants, and revokes grants without a token.
@@ -333,7 +333,7 @@ impl Table {
         }
     }
 
-    /// Asserts that every node takes them for dead.
+    /// Asserts that every node refuses them.
     async fn must_be_dead(&self, tokens: &[&Held]) {
         for token in tokens {
             for (node, caller) in self.hall.nodes.iter().zip(self.callers.iter().cycle()) {

@@ -96,7 +96,7 @@ async fn storm_until_killed(
     done
 }
 
-/// What is known so far, and the counts.
+/// The known states so far, and the counts.
 #[derive(Default)]
 struct Ledger {
     grants: BTreeSet<GrantId>,

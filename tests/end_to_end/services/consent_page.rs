@@ -1,4 +1,4 @@
-//! What the consent page shows about an application.
+//! The information that the consent page shows about an application.
 
 use end_to_end::example::{Browser, Example};
 

@@ -111,7 +111,7 @@ async fn consented_user_sees_only_the_demanded_step() {
     assert_eq!(open(&browser, &more).await.answer("error").as_deref(), Some("consent_required"));
 
     let accounts = open(&browser, &app("prompt=select_account")).await;
-    let same = accounts.link("/authorize?return_target=").expect("a link to go on");
+    let same = accounts.link("/authorize?return_target=").expect("a link to continue");
     assert_code(&open(&browser, &same).await);
     let page = within_server(&browser, browser.submit(&accounts, "/logout", &[]).await).await;
     let page = log_in(&browser, &page, &[("username", "bob"), ("password", "battery staple")]).await;

@@ -172,7 +172,7 @@ async fn login_form_from_before_a_login_leads_on() {
     let (old, old_request) = (cookies.get("/login?next=/connected").await, cookies.get(AUTHORIZE).await);
     cookies.log_in().await;
     let session = cookies.session();
-    // The user is logged in already, so the present session goes on, with its open forms.
+    // The user is logged in already, so the present session continues, with its open forms.
     for password in ["correct horse", "wrong"] {
         let page = cookies.submit(&old, "/login", &[("username", "ada"), ("password", password)]).await;
         assert_eq!((page.status, page.location.as_deref()), (303, Some("/connected")));

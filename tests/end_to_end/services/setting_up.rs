@@ -1,4 +1,4 @@
-//! What an operator, and a developer of a client or an API, can find out from the running service alone.
+//! The information that operators and developers of clients or APIs get from the running service alone.
 
 use serde_json::Value;
 

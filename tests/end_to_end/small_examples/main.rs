@@ -110,7 +110,7 @@ async fn use_it(provider: &Provider, browser: &Browser, consent: Page) {
     assert_eq!(allowed.answer("iss").unwrap(), provider.link.origin().ascii_serialization());
     assert_eq!(browser.get(location).await.status, StatusCode::OK);
 
-    // The session goes on, and a denial is a denial.
+    // The session continues, and a denial redirects with an error.
     let again = browser.get(provider.link.clone()).await;
     assert!(again.asks_for_consent());
     let denied = browser.submit(provider, &again, &[]).await;

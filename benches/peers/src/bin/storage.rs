@@ -87,7 +87,7 @@ impl Ours {
             .scope(SCOPE)
             .state("af0ifjsldkj")
             .code_challenge_s256("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
-        let Ok(pending) = self.server.authorization_request(&request).await else { panic!("the request is in order") };
+        let Ok(pending) = self.server.authorization_request(&request).await else { panic!("the request is valid") };
         let alice = UserSession::new(Subject::new("alice").expect("a subject"));
         let response = match pending.interaction(Some(&alice)).await {
             Interaction::Consent(consent) => consent.approve(Approval::by(alice)).await,

@@ -8,7 +8,7 @@ const [base, scenario] = process.argv.slice(2)
 const CALLBACK = 'https://app.example/cb'
 const API = new URL('/api/me', base)
 
-// What RFC 6749 §2.3.1 wants escaped in a Basic header, so that both sides must do it.
+// The characters that RFC 6749 §2.3.1 requires to be escaped in a Basic header.
 const SECRET = 's3cret: +%/~&=?'
 const WEB = ['web', client.ClientSecretBasic(SECRET)]
 const WEB_BY_BODY = ['web', client.ClientSecretPost(SECRET)]
@@ -145,13 +145,13 @@ const SCENARIOS = {
     const first = await tokens(config, 'user:read')
     await client.tokenRevocation(config, first.access_token)
     await refuses(config, first.access_token)
-    // The access token alone is gone: its grant goes on until a refresh token is revoked.
+    // Only the access token is revoked. Its grant stays live until a refresh token is revoked.
     const second = await client.refreshTokenGrant(config, first.refresh_token)
     assert.equal((await profile(config, second.access_token)).sub, 'ada')
     await client.tokenRevocation(config, second.refresh_token, { token_type_hint: 'refresh_token' })
     await refuses(config, second.access_token)
     await assert.rejects(client.refreshTokenGrant(config, second.refresh_token), answers('invalid_grant'))
-    // Revoking what is revoked, or never was, succeeds (RFC 7009 §2.2).
+    // Revoking a revoked or unknown token succeeds (RFC 7009 §2.2).
     await client.tokenRevocation(config, second.refresh_token)
     await client.tokenRevocation(config, 'made-up')
   },
@@ -171,7 +171,8 @@ const SCENARIOS = {
     })
     assert.equal(exp - iat, 3600)
     const inactive = { active: false }
-    // Nobody is told about refresh tokens. The owner is told about its access tokens, another client nothing at all.
+    // No client can introspect a refresh token. The owner can introspect its access tokens; another client learns
+    // nothing.
     assert.deepEqual(await client.tokenIntrospection(api, refreshToken), inactive)
     assert.deepEqual(await client.tokenIntrospection(api, 'made-up'), inactive)
     assert.deepEqual(await client.tokenIntrospection(await discover(MACHINE), accessToken), inactive)
