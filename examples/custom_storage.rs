@@ -1,8 +1,8 @@
 //! Your own storage: `cargo run --example custom_storage`.
 //!
-//! The backend is a map of JSON documents behind a lock, in place of any database with transactions. For your database,
-//! replace `Transaction` by a serializable transaction and keep the other methods. Each method must stay one
-//! transaction.
+//! The backend is a map of JSON documents behind a lock, and represents any database with transactions. For your
+//! database, replace `Transaction` with a serializable transaction and keep the other methods. Each method must stay
+//! one transaction.
 //!
 //! The numbers in the comments are the clauses of the contract in `grantor::storage`.
 

@@ -27,7 +27,7 @@ pub(crate) struct Entered {
     native: Option<String>,
 }
 
-/// What is wrong with a field, or with the whole [`FORM`].
+/// A problem with a field, or with the whole [`FORM`].
 pub(crate) struct Problem {
     pub(crate) field: &'static str,
     pub(crate) text: String,
@@ -226,7 +226,7 @@ pub(crate) fn described_by(name: &str, problem: Option<&Problem>) -> String {
     if problem.is_some() { format!("{name}-problem {name}-hint") } else { format!("{name}-hint") }
 }
 
-/// Renders what is wrong with a field, and a hint for it.
+/// Renders the problem of a field, and a hint for it.
 pub(crate) fn below_field(name: &str, hint: &str, problem: Option<&Problem>) -> Markup {
     html! {
         @if let Some(problem) = problem { span.problem id={ (name) "-problem" } role="alert" { (problem.text) } }

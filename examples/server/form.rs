@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::page;
 use crate::session::{Origin, Session};
 
-/// A form of the current session. A handler that takes this argument needs no check of its own.
+/// A form of the current session. A handler that takes this argument needs no further check.
 ///
 /// If the form is from an earlier session of the same browser, the user is asked to confirm it.
 #[derive(Debug)]

@@ -76,7 +76,7 @@ fn write(flags: &Flags, config: &Config, app: &App, from_before: &FromBefore, ad
     out.flush()
 }
 
-/// Stands for a secret that an earlier start has printed.
+/// The text that replaces a secret that an earlier start printed.
 const FROM_BEFORE: &str = "from an earlier start";
 
 fn write_clients(out: &mut impl Write, config: &Config, from_before: &FromBefore, issuer: &str) -> io::Result<()> {

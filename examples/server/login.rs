@@ -23,7 +23,7 @@ pub(crate) struct Entered {
     next: String,
 }
 
-/// Where the browser goes after login or logout.
+/// The page to which the browser goes after login or logout.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Next {
     #[serde(default)]
@@ -38,7 +38,7 @@ pub(crate) async fn show(State(app): State<App>, session: Session, Query(Next { 
 
 /// `POST /login`
 ///
-/// A form of an unknown origin logs nobody in: another site could log its visitors in as somebody else. If the form was
+/// A form of an unknown origin does not log in: another site could log its visitors in as another user. If the form was
 /// opened before a login in another tab, or is sent twice, the browser continues with the login that it has.
 pub(crate) async fn log_in(
     State(app): State<App>,

@@ -166,7 +166,7 @@ async fn own(app: &App, user: &Subject, id: &str) -> Result<Arc<Client>, Respons
     app.clients.find_client(id.as_str()).await.map_err(|_| failed())?.ok_or_else(not_yours)
 }
 
-/// The same page for an application of another user and for one that does not exist.
+/// Returns the same page for an application of another user and for an unknown application.
 fn not_yours() -> Response {
     page::error(404, "You have no such application", "It may have been removed. Go back and reload the page.")
 }

@@ -63,7 +63,7 @@ pub(crate) fn isolated(name: &str) -> String {
     format!("\u{2068}{name}\u{2069}")
 }
 
-/// What is wrong with a form, below the heading. Fields refer to it with `aria-describedby`.
+/// Renders the problem of a form, below the heading. Fields refer to it with `aria-describedby`.
 pub(crate) fn problem(id: &str, text: Option<&str>) -> Markup {
     html! { @if let Some(text) = text { p.problem id=(id) role="alert" { (text) } } }
 }

@@ -13,7 +13,8 @@ const DEFAULT: &str = "grantor.secret";
 /// Bytes of the secret.
 const LENGTH: usize = 32;
 
-/// Reads the secret, or makes one on the first start. A storage that ends with the process needs none that lasts.
+/// Reads the secret, or makes one on the first start. Without a lasting storage and a file, the secret is random and
+/// not stored.
 pub(crate) fn load(file: Option<&Path>, is_lasting: bool) -> Result<[u8; LENGTH], StartError> {
     let file = match file {
         Some(file) => file,
@@ -54,8 +55,8 @@ fn shared_mode(_: &File) -> io::Result<Option<u32>> {
     Ok(None)
 }
 
-/// Writes a new secret, which nobody else may read. Fails if the file is there. It gets its name when it is whole, because another server
-/// may be starting.
+/// Writes a new secret, which only the owner of the file may read. Fails if the file exists. Renames the file only when
+/// it is complete, because another server may start at the same time.
 fn create(file: &Path) -> io::Result<[u8; LENGTH]> {
     if file.exists() {
         return Err(ErrorKind::AlreadyExists.into());
@@ -83,7 +84,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("grantor-secret-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let file = folder.join("secret");
-        // What a start has left that was cut off does not stop the next one.
+        // A file that an interrupted start left behind does not stop the next start.
         fs::write(folder.join(format!("secret.{}.new", std::process::id())), []).unwrap();
         let first = load(Some(&file), true).unwrap();
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);

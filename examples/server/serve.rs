@@ -28,7 +28,7 @@ const MAX_HEAD: usize = 128 * 1024;
 /// Limits of all connections, and of each one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// The most connections at once; further ones wait. Half of them may come from one peer that is no proxy.
+    /// The maximum number of connections at once; further ones wait. A peer that is not a proxy may have half of them.
     pub(crate) connections: usize,
     /// The deadline for the headers of a request, which includes the idle time before them. For bodies, see
     /// `Policy::body_deadline`.
@@ -87,7 +87,7 @@ pub(crate) async fn serve(
     }
     drop(listener);
     stopping.send_replace(true);
-    // Each connection has a deadline of its own.
+    // Each connection has its own deadline.
     stopping.closed().await;
 }
 

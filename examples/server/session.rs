@@ -130,7 +130,7 @@ impl ExpiredDeletion for Sessions {
     }
 }
 
-/// Where a submitted form comes from.
+/// The origin of a submitted form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A page of the current session, or a page for a visitor without one.
@@ -228,7 +228,7 @@ impl Session {
         }
     }
 
-    /// Returns where a form with this token comes from.
+    /// Returns the origin of a form with this token.
     pub(crate) fn origin(&self, submitted: &str) -> Origin {
         let (of_browser, of_session) = submitted.split_once('.').unwrap_or((submitted, ""));
         let is = |token: &str, own: String| bool::from(own.as_bytes().ct_eq(token.as_bytes()));
@@ -344,7 +344,7 @@ mod tests {
         assert!(approval.as_mut().poll(&mut context).is_pending());
         let mut end = pin!(sessions.log_out_everywhere(&user));
         assert!(end.as_mut().poll(&mut context).is_pending(), "it does not wait");
-        // One that comes now is too late.
+        // An approval that begins now is too late.
         let late = sessions.while_logged_in(id, &user, async {});
         approve.send(()).unwrap();
         assert_eq!(approval.await, Some(Ok(())));

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
             eprintln!("{USAGE}");
             return ExitCode::FAILURE;
         };
-        // What is made when it is first used, such as the seed of the random generator, is made before.
+        // Initialize lazy values, such as the seed of the random generator, before the measurement.
         entry.subject.batch(op, 64).run();
         measured(&mut *entry.subject.batch(op, operations));
         return ExitCode::SUCCESS;

@@ -31,7 +31,7 @@ pub(crate) struct DemoClient {
     id: String,
     redirect_uri: String,
     scope: String,
-    /// A generated secret is exempt from the limit on guessing, so nobody can lock the client out.
+    /// A generated secret is exempt from the limit on guessing, so attackers can't lock the client out.
     secret: ClientSecret,
     /// The address that the server listens on. The issuer may be the address of a proxy.
     server: String,
