@@ -13,7 +13,7 @@ use crate::record::ClientId;
 use crate::secret::ClientSecret;
 
 /// Returns the time. The library reads it once for each request.
-#[diagnostic::on_unimplemented(note = "a clock tells the time: SystemClock in production, TestClock in tests")]
+#[diagnostic::on_unimplemented(note = "use `SystemClock` in production and `TestClock` in tests")]
 pub trait Clock: Send + Sync {
     /// Returns the current time. The library truncates it to whole microseconds in UTC.
     fn now(&self) -> OffsetDateTime;

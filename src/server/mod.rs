@@ -62,7 +62,7 @@ struct Inner {
     metadata: Document,
     resource: Option<Document>,
     routes: Vec<Route>,
-    /// Whether the host app set a server key. If not, each process has a key of its own.
+    /// Whether the host app set a server key. If not, each process generates its own key.
     has_server_key: bool,
 }
 

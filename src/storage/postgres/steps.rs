@@ -202,7 +202,8 @@ impl PostgresStorage {
     }
 
     /// Checks whether a redemption was committed whose response was lost. If the row does not hold its attempt, it may
-    /// still be committed later. The check has a time limit of its own, because often no time is left.
+    /// still be committed later. The check has a separate time limit, because the limit of the call has often passed by
+    /// then.
     async fn was_it_done(&self, redemption: &Redemption, failure: Failure) -> Result<RedeemOutcome, StorageError> {
         let is_ours =
             |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == redemption.attempt);

@@ -21,8 +21,8 @@ pub(super) const SECOND: Duration = Duration::SECOND;
 pub(super) const HOUR: Duration = Duration::HOUR;
 pub(super) const DAY: Duration = Duration::DAY;
 
-/// The time at which the first case takes place. Each case has a year of its own, after the records of all earlier
-/// cases have ended. All times are in the future, to detect a storage that uses the real clock.
+/// The time at which the first case takes place. Each case has a separate year, after the records of all earlier cases
+/// have ended. All times are in the future, to detect a storage that uses the real clock.
 const FIRST: i64 = 4_102_444_800;
 const YEAR: Duration = Duration::days(400);
 
