@@ -1473,7 +1473,7 @@ async fn secret_authenticates_until_it_expires() {
     t.clock.advance(Duration::MICROSECOND);
     assert!(!authenticates(&t, "machine", &expiring).await);
     assert!(!authenticates(&t, "machine", &lasting).await);
-    // The credential is kept, but never authenticates, even beside a live one.
+    // The credential is kept, but never authenticates, even if the client also has a live one.
     t.storage
         .rotate_credential(&ClientId::new("machine").unwrap(), ClientCredential::secret(&lasting), t.clock.now())
         .await

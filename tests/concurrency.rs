@@ -85,7 +85,7 @@ impl Interceptor for Slow {
     }
 }
 
-/// A server with such a storage, and a public client.
+/// A server with a slow storage, and a public client.
 struct Bench {
     t: TestServer,
     slow: Arc<Slow>,

@@ -352,7 +352,8 @@ async fn host_adds_introspection_members_and_replaces_none() {
     expected["https://payroll.example/department"] = json!("sales");
     assert_eq!(customized(&t, &payroll, token).await, expected);
 
-    // A caller that may not know the token gets no members of the host either, and the host is not asked.
+    // A caller that may not learn about the token gets no members of the host app either, and the host app is not
+    // called.
     let before = asked.lock().unwrap().len();
     assert_inactive(&t, &stranger, token).await;
     assert_inactive(&t, &api, "garbage").await;
@@ -586,7 +587,8 @@ async fn introspection_checks_subject_status_by_policy() {
                 let response = t.server.introspect(&request).await;
                 assert_eq!(json(&response)["active"], !checks, "{status:?}");
                 assert!(!checks || text(&response) == r#"{"active":false}"#);
-                // A revoked grant is inactive anyway: its subject's status is not asked, and the event has no subject.
+                // A revoked grant is inactive anyway, so the status of its subject is not checked, and the event has no
+                // subject.
                 let asks = match status {
                     SubjectStatus::Suspended => checks,
                     SubjectStatus::Gone => checks && token == tokens.access_token.expose(),

@@ -622,7 +622,7 @@ async fn clock_set_back_neither_locks_out_nor_resets() {
     assert_eq!(status(&t, &right(&app, HOME)).await, 429);
 }
 
-/// Knows clients, and fails for users until it is told otherwise.
+/// Accepts clients, and fails for users until the test changes that.
 struct Down(TestUsers, AtomicUsize);
 #[async_trait]
 impl Authenticator for Down {

@@ -530,7 +530,7 @@ impl Crawl {
         assert!(claimed.iter().all(|name| known.contains(&&**name)), "{claimed:?}");
     }
 
-    /// A new member of the document needs a check of its own here.
+    /// A new member of the document needs a new check here.
     fn has_no_other_claim(&self) {
         let proven = [
             "issuer",

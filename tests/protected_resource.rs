@@ -105,7 +105,8 @@ async fn resource_metadata_path_follows_identifier_and_challenge() {
         let path = server.resource_metadata_path().unwrap();
         assert_eq!(path, target.split('?').next().unwrap());
 
-        // A query that is not part of the identifier changes nothing; one that is, is part of the document's address.
+        // A query that is not part of the identifier changes nothing. A query of the identifier is part of the
+        // document's address.
         let with_query = server.resource_metadata(&Request::get(format!("{path}?x=1")));
         assert_eq!(with_query.status(), if target.contains('?') { 404 } else { 200 }, "{identifier}");
         if target.contains('?') {

@@ -345,7 +345,7 @@ async fn cached_token_is_refused_when_it_expires() {
     setup.t.clock.advance(Duration::HOUR - Duration::MILLISECOND);
     setup.check(&tokens.access_token).await.unwrap();
     assert_eq!(setup.endpoint.calls(), 1);
-    // The server can't be asked any more, so only the cache could accept the token.
+    // The server can no longer be reached, so only the cache could accept the token.
     *setup.endpoint.0.is_down.lock().unwrap() = true;
     setup.t.clock.advance(Duration::milliseconds(1));
     setup.assert_refused(&tokens.access_token, 401, "invalid_token", "it has expired").await;
@@ -530,7 +530,7 @@ async fn invented_tokens_evict_nothing() {
     assert_eq!(setup.endpoint.calls(), calls + 2, "the oldest entry has left");
 }
 
-/// Waits until so many calls are in flight.
+/// Waits until this number of calls is in flight.
 async fn until_called(endpoint: &Endpoint, calls: usize) {
     while endpoint.calls() < calls {
         tokio::task::yield_now().await;
@@ -573,7 +573,7 @@ async fn requests_with_one_token_share_a_call() {
     assert_eq!(setup.endpoint.calls(), 2);
 }
 
-/// A lost wake-up would leave a request waiting for ever.
+/// A lost wake-up would leave a request waiting forever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn hang_ups_on_many_threads_leave_no_request_waiting() {
     struct Slow(AtomicUsize);

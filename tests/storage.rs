@@ -320,7 +320,7 @@ async fn entry_that_is_no_longer_due_uses_no_purge_limit() {
         last = next;
     }
     assert_eq!(purge(&storage, at(DAY), 1).await, 1, "the one seed that is left, at the first call");
-    // An entry that was due at the end becomes due sooner, and then not again.
+    // An entry that was due at the end of the grant becomes due sooner, and only once.
     storage.revoke_grants(&GrantSelector::Id(of.id), at(DAY)).await.unwrap();
     assert_eq!(storage.purge_expired(at(DAY - TICK), 1).await.unwrap(), 0);
     for row in 0..402 {

@@ -229,7 +229,7 @@ async fn large_body_on_a_socket_is_answered_with_its_peer() {
     }
 }
 
-/// Reports when the work that a client asked for was done.
+/// Reports when the requested work is done.
 #[derive(Clone, Default)]
 struct Done(Arc<Notify>);
 

@@ -19,7 +19,7 @@ enum Step {
     Gives(&'static str),
     /// Is pending and wakes the task at once.
     Waits,
-    /// Is pending for ever.
+    /// The body stays pending forever.
     Stalls,
 }
 
@@ -73,7 +73,7 @@ fn hasty() -> TestServer {
     TestServer::with_policy(|policy| policy.body_deadline = Duration::milliseconds(20))
 }
 
-// Regression: a client that sends half a body held its request for ever.
+// Regression: a client that sends half a body held its request forever.
 #[tokio::test(flavor = "local")]
 async fn late_body_gets_408_from_its_endpoint() {
     for web in Web::each() {

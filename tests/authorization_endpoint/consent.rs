@@ -1,4 +1,4 @@
-//! The user's decision: what the host has to show, and the results of approval and denial.
+//! The user's decision: the facts that the host app must show, and the results of approval and denial.
 
 use grantor::client::RegisteredBy;
 use grantor::storage::GrantSelector;

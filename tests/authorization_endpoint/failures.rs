@@ -89,7 +89,7 @@ async fn lost_answer_at_approval_sends_no_code() {
     assert!(grants_of(&t, &app).await.is_empty());
 }
 
-/// A storage that works until it is told to fail.
+/// A storage that fails on request.
 #[derive(Clone)]
 struct Fragile(Arc<AtomicBool>, SeededEntropy);
 

@@ -124,7 +124,7 @@ async fn used_form_stays_used_until_it_expires() {
     t.clock.advance(Duration::SECOND);
     let late = t.server.resume(&shown_again, SESSION).await.unwrap_err();
     assert_eq!(late.error().refusal(), Some(&Refusal::ExpiredFormToken));
-    // A slow clock takes the form for valid again, but a fast clock has purged its entry.
+    // For a slow clock, the form is valid again, although a node with a fast clock has purged its entry.
     t.server.purge(1000).await.unwrap();
     t.clock.advance(-Duration::minutes(15));
     assert_used(&submit(&t, &form_token, Allow).await);

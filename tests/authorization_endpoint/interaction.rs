@@ -161,7 +161,7 @@ async fn clock_set_back_during_a_login_asks_twice_at_most() {
     }
 }
 
-/// Otherwise it would count as fresh for every request until then.
+/// Otherwise the login would count as fresh for every request until that time.
 #[tokio::test]
 async fn future_login_time_is_not_a_fresh_login() {
     let (t, app) = public().await;
@@ -256,7 +256,7 @@ async fn login_hint_is_for_the_host_alone() {
     assert!(!format!("{waits:?}{asked:?}").contains("alice@example"));
     assert_code(&approve_by_form(&t, &asked, &logged_in(&t)).await);
 
-    // The hint is not enforced: the host decides what to do about a session of another user.
+    // The hint is not enforced: the host app decides whether to accept a session of another user.
     drop(consent(first_visit(&t, &ask("bob"), Some(&logged_in(&t))).await, ConsentReason::NotGiven));
     let silent = async |hint| {
         let answer = responded(first_visit(&t, &ask(hint).with("prompt", "none"), None).await);

@@ -117,7 +117,7 @@ async fn check(t: &TestServer, decides: &Fault, other: &Fault, ask: &Ask) {
     }
     let target = answer.header("location").unwrap_or_default();
     assert!(target.starts_with(CALLBACK), "{}: {target:?}", ask.encoded());
-    // `response_type=token` asks for the fragment even if it is the fault.
+    // With `response_type=token`, the error is in the fragment even if the response type is the fault.
     let members = if target.contains('#') { fragment_of(&answer) } else { query_of(&answer) };
     let told = (&*members["error"], &*members["error_description"]);
     assert_eq!(told, (decides.code, decides.description), "{}", ask.encoded());

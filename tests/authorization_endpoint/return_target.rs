@@ -106,7 +106,7 @@ async fn parameters_of_16_kib_work_through_login() {
     let t = TestServer::with(|builder| builder.authorization_parameter("nonce"));
     let app = t.public_client(CALLBACK).await;
     let ask = Ask::code(&app);
-    // A character that takes six bytes in a form within a form.
+    // A character that has six bytes in a form within a form.
     let nonce = "\"".repeat(16 * 1024 - ask.size() - "nonce".len());
     let target = login(&t, ask.and("nonce", &nonce).get().target()).await.return_target();
     assert!(
@@ -160,7 +160,7 @@ async fn return_target_beside_a_known_parameter_is_refused() {
     assert_eq!(back(&t, &format!("{target}&lang=de")).await.client().id().as_str(), app.id);
 }
 
-/// A browser takes `//authorize?..` for the address of the host `authorize`.
+/// A browser reads `//authorize?..` as the address of the host `authorize`.
 #[tokio::test]
 async fn endpoint_path_with_leading_double_slash_does_not_build() {
     for url in ["https://id.example//authorize", "https://id.example///authorize", "https://id.example//"] {

@@ -37,7 +37,7 @@ impl Example {
             .expect("the server starts");
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut introduction = String::new();
-        // The last line says that data is kept in memory.
+        // The last line reports that data is kept in memory.
         while !introduction.lines().last().is_some_and(|line| line.contains(" in memory")) {
             let read = output.read_line(&mut introduction).unwrap();
             assert!(read > 0, "the server ended: {introduction:?}");

@@ -23,7 +23,7 @@ pub(crate) struct Model {
 
 const INVALID_GRANT: &str = "invalid_grant";
 
-/// How many refreshes are allowed at once, and the time after which one more is, under the low limit.
+/// Under the low limit: the number of refreshes that are allowed at once, and the time after which another one is.
 pub(crate) const FEW: (i64, Time) = (2, 20 * SECOND);
 
 impl Model {
@@ -146,7 +146,7 @@ impl Model {
         if !may_refresh {
             return Err("unauthorized_client");
         }
-        // The requested scope is compared with the grant alone, whatever the state of the token.
+        // The requested scope is compared with the grant alone, regardless of the state of the token.
         let granted = self.tokens.get(&about.name).map(|token| &self.grants[&token.grant]);
         let granted = granted.filter(|grant| grant.client == about.client).ok_or(INVALID_GRANT)?.scope;
         let scope = asks.unwrap_or(granted);

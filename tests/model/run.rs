@@ -94,8 +94,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         Some(About { name, client, old_secret: by == By::OwnerWithOldSecret })
     }
 
-    /// A token that was used, was not, or either: so many tokens were issued after it, or fewer if there are not so
-    /// many.
+    /// Returns a used token, an unused token, or either. At most `back` tokens of the kind were issued after it.
     fn newest_but(&self, kind: Kind, used: Option<bool>, back: usize) -> Option<Name> {
         let of_kind = self.held.iter().filter(|(name, _)| name.1 == kind);
         let names: Vec<Name> =

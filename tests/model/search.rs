@@ -50,8 +50,8 @@ impl fmt::Display for Found {
 }
 
 impl<P: Place<Storage: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static>> Search<'_, P> {
-    /// Runs histories with at least so many steps, and returns the counts of events. Each history has a seed of
-    /// its own, so a failing one can be repeated without the others.
+    /// Runs histories with at least this number of steps, and returns the counts of events. Each history has its own
+    /// seed, so a failing one can be repeated alone.
     pub(crate) fn run(&self, seed: u64, steps: usize) -> Result<Tally, Box<Found>> {
         let mut tally = Tally::new();
         for seed in seed.. {

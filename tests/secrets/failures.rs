@@ -54,7 +54,7 @@ impl<S: Kept> Scene<'_, S> {
         stage.bearer(&token.access_token).await;
     }
 
-    /// With database errors of its own, which mention rows and columns.
+    /// Makes the database itself fail. Its errors mention rows and columns.
     pub(crate) async fn the_database_fails<D: Database>(&self, database: &D) {
         let Self { stage, app, machine } = self;
         let password = Password::new(PASSWORD);

@@ -9,7 +9,7 @@ use grantor::testing::{Call, Interceptor, Next, Reply};
 
 use crate::watch::Watch;
 
-/// Keeps a copy of everything that was to be stored, like a database dump.
+/// Keeps a copy of every record that a call tries to store, like a database dump.
 pub(crate) struct Dump {
     pub(crate) watch: Watch,
     pub(crate) written: Mutex<String>,

@@ -66,7 +66,7 @@ impl Watch {
         for spelling in [secret.to_owned(), escaped, secret.escape_debug().to_string()] {
             self.keep_spelling(what, spelling);
         }
-        // A token of the library is text that stands for bytes.
+        // A token of the library is the text of encoded bytes.
         if let Ok(bytes) = URL_SAFE_NO_PAD.decode(secret)
             && bytes.len() == 32
         {

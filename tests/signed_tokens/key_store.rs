@@ -393,7 +393,7 @@ async fn key_is_removed_beside_keys_that_cannot_be_decrypted() {
     let before = of(&store.load_keys().await.unwrap().unwrap());
     let second =
         before.iter().filter_map(|key| key["public"]["kid"].as_str()).find(|id| *id != first).unwrap().to_owned();
-    // A node with the first secret alone says which key it can't decrypt.
+    // The error of a node with only the first secret names the key that it can't decrypt.
     let start = || builder(store.inner.clone(), keys(store.clone(), &SECRET, Algorithm::Es256), &clock).build();
     assert!(start().await.unwrap_err().to_string().contains(&second));
     // It removes the key that it can decrypt, and leaves the other one unchanged.

@@ -110,7 +110,7 @@ async fn unreadable_entry_is_an_error() {
     }
 }
 
-/// A storage behind a proxy, and one that sees the same tables without it. All statements are prepared.
+/// A storage behind a proxy, and another storage that accesses the same tables directly. All statements are prepared.
 async fn storages() -> Option<(Proxy, PostgresStorage, PostgresStorage)> {
     let url = Postgres::get()?.database().await;
     let direct = PostgresStorage::connect(&url).await.unwrap();

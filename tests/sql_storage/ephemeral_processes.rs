@@ -129,7 +129,7 @@ fn contract_suite_worker() {
     ephemeral_contract_worker(block_on, connect).unwrap();
 }
 
-/// Runs the suite on a file of its own. The workers have the bug, this process does not.
+/// Runs the suite on a separate file. The workers have the bug; this process does not.
 fn judged(folder: &Folder, bug: &str, rounds: u32) -> Result<ContractReport, BrokenContract> {
     let runtime = runtime();
     let place = folder.0.join(format!("{bug}-{rounds}.db")).into_os_string().into_string().unwrap();

@@ -32,7 +32,7 @@ async fn run(connection: &mut PgConnection, sql: &str) {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
 }
 
-/// Waits until so many statements wait for a lock in this database.
+/// Waits until this number of statements wait for a lock in this database.
 async fn waiting_for_locks(pool: &PgPool, how_many: i64) {
     let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     while sqlx::query_scalar::<_, i64>(count).fetch_one(pool).await.unwrap() != how_many {
@@ -326,7 +326,7 @@ async fn taken_identifier_fails_permanently_with_its_cause() {
     opened(&storage, 1).await;
     let error = storage.open_grant(&grant(2), std::slice::from_ref(&refresh_token(&grant(2), 1))).await.unwrap_err();
     assert_eq!((error.is_unavailable(), code(&error).as_deref()), (false, Some("23505")));
-    // A redemption whose successor hash exists: the token stays as it was.
+    // A redemption whose successor hash exists: the token is unchanged.
     let [mut next, _] = successors(&token, 10);
     next.hash = token.hash;
     let error = storage.redeem(&spend(&token, 1), &[next]).await.unwrap_err();

@@ -428,7 +428,7 @@ async fn newer_rows_in_postgresql() {
     check_sql(PostgresStorage::connect(&server.database().await).await.unwrap()).await;
 }
 
-/// A record that can't be read at all may be of a newer node as well, so the error says to try another node.
+/// An unreadable record may also be from a newer node, so the error is temporary.
 #[tokio::test]
 async fn client_with_an_unknown_value_is_unavailable() {
     let folder = Folder::new();

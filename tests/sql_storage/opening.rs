@@ -209,7 +209,7 @@ async fn fresh_database_can_be_opened_in_parallel() {
     }
 }
 
-/// The variable that tells a worker process what to open.
+/// The environment variable with the database that a worker process opens.
 const TO_OPEN: &str = "GRANTOR_TEST_OPEN";
 
 fn process(to_open: &str) -> Child {

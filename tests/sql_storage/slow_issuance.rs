@@ -28,7 +28,7 @@ struct Slow {
 }
 
 impl Slow {
-    /// Waits until so many issuances wait.
+    /// Waits until this number of issuances wait.
     async fn arrived(&self, count: u32) {
         self.arrived.acquire_many(count).await.unwrap().forget();
     }

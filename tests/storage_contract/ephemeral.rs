@@ -289,7 +289,7 @@ impl EphemeralStore for Model {
             Ok(Inserted::New(self.put(state, key, value, expires_at, drawn).await?))
         });
         let inserted = match inserted.await {
-            // It may have been stored: the bug reads the entry, and takes it for its own.
+            // The entry may have been stored. The bug reads an entry, and assumes that this call wrote it.
             Err(_) if self.has(Bug::AnswersNewWhenInDoubt) => match self.get(key, now).await? {
                 Some(entry) => Inserted::New(entry.version),
                 None => return Err(StorageError::unavailable("the connection was cut")),

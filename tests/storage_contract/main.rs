@@ -37,7 +37,7 @@ fn judged(bug: Bug, rounds: u32) -> Result<ContractReport, BrokenContract> {
     StorageContract::new(block_on, connect).client_registry().rounds(rounds).run()
 }
 
-/// Returns what the suite reports for a bug. It runs once for each bug, because several tests ask.
+/// Returns the report of the suite for a bug. The suite runs once for each bug, because several tests need the report.
 fn broken_by(bug: Bug) -> &'static BrokenContract {
     static FOUND: [OnceLock<BrokenContract>; 96] = [const { OnceLock::new() }; 96];
     FOUND[bug as usize].get_or_init(|| {
@@ -96,7 +96,7 @@ fn assert_found(broken: &BrokenContract, bug: &str, clause: Clause, case: &str) 
     assert_eq!(clauses, BTreeSet::from([clause]), "{bug}: {broken}");
     let cases = broken.cases();
     assert!(cases.iter().any(|name| name.contains(case)), "{bug} is not found by the case {case:?}: {broken}");
-    // The report says what a failure costs and what to do.
+    // The report contains the cost of a failure and the remedy.
     let text = broken.to_string();
     for violation in broken.violations() {
         for part in [violation.case, violation.cost, violation.remedy] {

@@ -335,7 +335,7 @@ impl Model {
         }
     }
 
-    /// Everything that is due, in the order in which it may be removed.
+    /// All records that are due, in the order in which they may be removed.
     fn due(&self, state: &State, before: OffsetDateTime) -> Vec<Due> {
         let end = |grant: &Grant| {
             let revoked_at = grant.revoked_at.filter(|_| !self.has(Bug::PurgesTheRevokedNever));

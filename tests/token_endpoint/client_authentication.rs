@@ -213,7 +213,7 @@ async fn unencoded_basic_credentials_get_advice_to_encode() {
     assert_eq!(answers.len(), 1, "the answers can be told apart");
     let told = "client authentication failed: form-encode the identifier and the secret in Authorization: Basic";
     assert_eq!(crate::common::json(&response)["error_description"], told);
-    // Without such characters there is nothing to explain, nor in a body.
+    // Without such characters, or with the secret in the body, the error has no hint.
     bad_client(&t, &by_basic("strict", "wrong"), "ClientAuthenticationFailed").await;
     bad_client(&t, &by_body("strict", "a+b"), "ClientAuthenticationFailed").await;
 }
@@ -615,7 +615,7 @@ async fn changed_registration_applies_from_the_next_request() {
         .await;
 }
 
-/// Gives the same answer for every secret.
+/// Returns the same verdict for every secret.
 struct Says(Verdict<()>);
 
 #[async_trait]

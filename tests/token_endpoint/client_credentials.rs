@@ -156,7 +156,7 @@ async fn self_registered_client_has_no_own_scope() {
     }
     let app = register(|client| client.own_scope("user:read")).await;
     assert_eq!(granted(&t, &token_as(&app, &MACHINE)).await["scope"], "user:read");
-    // No user is asked, so a client of an administrator gets all scopes for itself only by an explicit list.
+    // No user consents, so a client of an administrator gets scopes for itself only with an explicit list.
     let app = t.confidential_client_with(|client| client.client_credentials().all_offered_scopes()).await;
     assert_eq!(granted(&t, &token_as(&app, &MACHINE)).await["scope"], "user:read");
     let beyond = [("grant_type", "client_credentials"), ("scope", "user:write")];

@@ -167,7 +167,7 @@ fn nested(levels: usize) -> Value {
     (0..levels).fold(json!(1), |value, _| json!([value]))
 }
 
-/// A refresh with a narrower scope gets no more, whatever the grant has.
+/// A refresh with a narrower scope gets only that scope, regardless of the grant.
 #[tokio::test]
 async fn customizer_cannot_exceed_the_refresh_scope() {
     let (t, app, _, scripted) = customized().await;
@@ -262,7 +262,7 @@ async fn repeat_of_customized_refresh_gets_the_same_answer() {
             assert_eq!(granted(&t, &refresh(&app, old)).await, expected);
         }
     }
-    // The request decides what is repeated, not the later state of the token.
+    // The request determines the repeated response, not the later state of the token.
     scripted.answer(|_| Ok(TokenChanges::new()));
     let narrowed = [("grant_type", "refresh_token"), ("refresh_token", old), ("scope", "user:read")];
     bad_grant(&t, &token_as(&app, &narrowed), "RetryRefused").await;

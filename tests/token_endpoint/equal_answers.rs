@@ -308,7 +308,7 @@ async fn broken_request_gets_one_answer_in_all_states() {
     }
 }
 
-/// The storage fails at the same call for an unspent token and one that was spent within its window.
+/// The storage fails at the same call for an unspent token and a token spent within its window.
 #[tokio::test]
 async fn failing_storage_answers_refresh_and_repeat_alike() {
     for (fault, status) in [(Failing::Failed, 500), (Failing::Unavailable, 503)] {
@@ -328,7 +328,7 @@ async fn failing_storage_answers_refresh_and_repeat_alike() {
     }
 }
 
-/// A suspended user, and one that is gone, get one answer whether or not the token was spent within its window.
+/// Suspended and removed users get the same answer, whether or not the token was spent within its window.
 #[tokio::test]
 async fn inactive_user_gets_one_answer_on_refresh_and_repeat() {
     let mut equal = Equal::default();
@@ -445,7 +445,7 @@ async fn password_of_inactive_user_is_answered_like_a_wrong_one() {
     }
 }
 
-/// An extension grant gets the same answer for a suspended subject and for one that is gone.
+/// An extension grant gets the same answer for suspended and removed subjects.
 #[tokio::test]
 async fn extension_grant_answers_suspended_and_gone_alike() {
     let mut equal = Equal::default();

@@ -143,7 +143,7 @@ async fn refresh_gets_the_granted_scope_and_never_a_default() {
         let own = [("grant_type", "refresh_token"), ("refresh_token", refresh_of(&tokens).expose())];
         assert_eq!(granted(&t, &token_as(&app, &[&own[..], pairs].concat())).await["scope"], "user:read");
     }
-    // Nor is anything added when the registration gets more scope later.
+    // If the registration gets more scope later, the grant does not change.
     change_client(&t, &app, |parts| parts.default_scope = Some(grantor::Scope::parse(ALL).unwrap())).await;
     assert_eq!(granted(&t, &refresh(&app, refresh_of(&tokens).expose())).await["scope"], "user:read");
 }

@@ -125,7 +125,7 @@ async fn refresh_with_no_scope_left_is_refused_unspent() {
     granted(&t, &refresh(&app, refresh_of(&used).expose())).await;
     leave(&t, &app, "user:read").await;
     spy.writes();
-    // The requested scope is gone, or all of it. A spent token is answered like an unspent one.
+    // The requested scope was removed, or the whole scope. The answer is the same for a spent and an unspent token.
     for token in [&first, &used].map(|tokens| refresh_of(tokens).expose()) {
         bad_grant(&t, &refresh_with_scope(&app, token, "user:write"), "NoScopeLeft").await;
     }
@@ -260,7 +260,7 @@ async fn machine_gets_no_scope_that_was_taken_away() {
     refused_for(&t, &asking("user:read"), 400, "invalid_scope", "ScopeNotAllowed").await;
 }
 
-/// Records the scopes that it was asked about.
+/// Records the scopes of its calls.
 #[derive(Clone, Default)]
 struct Asked(Arc<Mutex<Vec<String>>>);
 

@@ -1,4 +1,4 @@
-//! Replays of a redeemed code: which requests end the grant, which do not, and what ends with it.
+//! Replays of a redeemed code: the requests that end the grant, those that do not, and the tokens that end with it.
 
 use std::sync::Arc;
 

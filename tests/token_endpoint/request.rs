@@ -103,7 +103,7 @@ async fn empty_parameter_counts_as_missing() {
     }
     let empty_scope = token_as(&app, &[("grant_type", "client_credentials"), ("scope", "")]);
     refused_for(&t, &empty_scope, 400, "invalid_scope", "NoDefaultScope").await;
-    // An empty secret beside a Basic header is no second method, and an empty scope counts as missing.
+    // An empty secret in addition to a Basic header is no second method, and an empty scope counts as missing.
     let with_empties = [valid, vec![("client_secret", ""), ("client_assertion", ""), ("scope", "")]].concat();
     assert_eq!(granted(&t, &token_as(&app, &with_empties)).await["scope"], "user:read");
 }
@@ -226,7 +226,7 @@ async fn query_parameters_need_policy_and_client_switch() {
         let nothing_but_query = Request::new("POST", format!("/token?{body}"));
         let nothing_but_query = nothing_but_query.with_header("authorization", header(&app));
         bad_request(&t, &nothing_but_query, "ParameterInQuery(\"grant_type\")").await;
-        // Even empty, and even beside a correct header.
+        // Even if it is empty, and even with a correct header.
         for name in ["client_secret", "code", "scope", "refresh_token", "code_verifier"] {
             let pairs = with(&[("grant_type", "client_credentials"), ("scope", "user:read")], name, "");
             let request = Request::post_form(format!("/token?{name}="), form(&pairs));

@@ -22,7 +22,7 @@ pub(crate) struct View {
 /// The light scheme on a wide screen, and the dark one on a screen that is as narrow as WCAG 2.2, 1.4.10 asks for.
 pub(crate) const VIEWS: [View; 2] = [View { scheme: "light", width: 1280 }, View { scheme: "dark", width: 320 }];
 
-/// WCAG 2.0, 2.1 and 2.2 up to level AA, and what the authors of axe recommend beyond that.
+/// WCAG 2.0, 2.1 and 2.2 up to level AA, and further recommendations of axe.
 const TAGS: [&str; 6] = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
 /// A browser whose pages are audited.

@@ -107,7 +107,7 @@ impl Caller {
         self.post(base, "/introspect", &[("token", &token.text)]).await.unwrap()
     }
 
-    /// Whether introspection says that a token is active. The protected API must agree about an access token.
+    /// Whether introspection reports a token as active. The protected API must accept exactly the active access tokens.
     pub(crate) async fn is_alive(&self, base: &str, token: &Held) -> bool {
         let answer = self.introspect(base, token).await;
         assert_eq!(answer.status, 200, "{answer:?}");

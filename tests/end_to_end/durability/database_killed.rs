@@ -39,7 +39,7 @@ async fn postgresql_outage_refuses_clearly_and_loses_nothing() {
     let running = storm.begin(&callers, codes, &mut random);
     let mut ended = BTreeSet::new();
     for kill in 0..kills {
-        // Each round begins with answers: the server recovered by itself.
+        // Each round begins with successful answers, because the server recovered.
         storm.answers(random.random_range(1..=4 * CLIENTS)).await;
         // Once is enough: the probes wait for the database as long as a call may take.
         let probes = if kill == 0 { Some(Probes::prepare(&place, &server.base, &mut random).await) } else { None };

@@ -12,7 +12,7 @@ use crate::caller::{CLIENT, REDIRECT_URI, SECRET};
 use end_to_end::example::Example;
 use end_to_end::postgres::Postgres;
 
-/// The issuer of every server, whatever its port.
+/// The issuer of every server, regardless of its port.
 const ISSUER: &str = "http://127.0.0.1:3000";
 
 pub(crate) enum Place {
@@ -50,7 +50,7 @@ impl Place {
         tokio::task::block_in_place(|| Example::with(&clients.to_string(), "{}", scopes, &flags))
     }
 
-    /// Opens the database beside the servers.
+    /// Opens the database in addition to the servers.
     pub(crate) async fn open(&self) -> Opened {
         match self {
             Self::Sqlite(folder) => Opened::Sqlite(SqliteStorage::open(folder.file()).await.unwrap()),

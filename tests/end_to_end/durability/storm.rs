@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::caller::{Caller, Held, Pair};
 use crate::soon;
 
-/// How long a client waits after it was told to try again.
+/// How long a client waits after a response with `Retry-After`.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The counters of a running storm.
@@ -92,12 +92,12 @@ impl Storm {
         assert_eq!(before.is_multiple_of(2), down);
     }
 
-    /// Waits until so many more tokens were issued.
+    /// Waits until this number of further tokens was issued.
     pub(crate) async fn answers(&self, count: usize) {
         wait_for(&self.answered, count).await;
     }
 
-    /// Waits until so many more requests got 503.
+    /// Waits until this number of further requests got 503.
     pub(crate) async fn refusals(&self, count: usize) {
         wait_for(&self.refused, count).await;
     }

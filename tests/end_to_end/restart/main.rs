@@ -20,7 +20,7 @@ const USERS: &str = r#"{"ada": "correct horse"}"#;
 const APPLICATION: [(&str, &str); 3] =
     [("name", "My app"), ("website", "https://app.example"), ("redirect_uri", "https://app.example/callback")];
 
-/// The issuer of all servers, whatever their port: a storage belongs to one issuer.
+/// The issuer of all servers, regardless of their port: a storage belongs to one issuer.
 const ISSUER: &str = "http://127.0.0.1:3000";
 
 /// A storage, empty at first, and files to start from.

@@ -17,7 +17,8 @@ async fn all_but_sessions_survive_a_restart(place: Place) {
     let address = before.base.strip_prefix("http://").unwrap().to_owned();
     drop(before);
 
-    // Without the files: all data comes from the storage. At the same address, so the cookie is sent.
+    // The server starts without the files, so all data comes from the storage. It has the same address, so the browser
+    // sends the cookie.
     let after = place.start(&["--listen", &address]);
     assert_eq!(cookies.get("/connected").await.location.as_deref(), Some("/login?next=/connected"));
     assert_eq!(logged_in(&after, "ada", "wrong horse").await.status, 401);

@@ -80,7 +80,7 @@ async fn implicit_flow_never_gets_a_refresh_token() {
     assert_eq!(page.answer("expires_in").as_deref(), Some("60"));
     assert_eq!(page.answer("state").as_deref(), Some("xyz"));
     assert_eq!(page.answer("refresh_token"), None);
-    // The token is live, but the API wants a scope that it does not have.
+    // The token is live, but the API requires a scope that it lacks.
     let (status, _) = me(&example, &page.answer("access_token").unwrap().into()).await;
     assert_eq!(status, 403);
 }

@@ -186,7 +186,7 @@ async fn own_account_is_for_machines_and_profile_for_users() {
     let (_, own) = own_token(&example, "batch", "batch-secret", Some("application")).await;
     assert_eq!(me(&example, &own["access_token"]).await.0, 403);
 
-    // The server offers the scope beside those of the file.
+    // The server offers the scope in addition to those of the file.
     let metadata = reqwest::get(example.url("/.well-known/oauth-authorization-server")).await.unwrap();
     let metadata: Value = metadata.json().await.unwrap();
     let offered: BTreeSet<&str> =

@@ -230,7 +230,7 @@ async fn page_of_an_earlier_session_still_logs_out() {
     for username in ["ada", "bea"] {
         cookies.submit(&old, "/logout", &[]).await;
         assert!(!cookies.is_logged_in().await, "{username}");
-        // Once more without a session: nothing happens.
+        // The same form without a session changes nothing.
         assert_eq!(cookies.submit(&old, "/logout", &[]).await.status, 303);
         let password = if username == "ada" { "correct horse" } else { "battery" };
         let form = cookies.get("/login").await;

@@ -1,4 +1,5 @@
-//! The custom storage of the example beside the library's memory storage: the same steps leave both in the same state.
+//! Compares the custom storage of the example with the library's memory storage: the same steps leave both in the same
+//! state.
 
 use std::sync::Arc;
 
@@ -140,14 +141,14 @@ async fn step(storage: &dyn Storage, numbers: &mut Numbers, now: OffsetDateTime)
             format!("list {}", json!([first, rest]))
         }
         _ => {
-            // In small steps, to the end. The storage may choose what each step removes.
+            // Purges in small steps, until nothing is left. The storage may choose the rows of each step.
             while storage.purge_expired(now, 3).await.unwrap() == 3 {}
             "purge".to_owned()
         }
     }
 }
 
-/// Everything that can be found.
+/// All records that can be found.
 async fn state(storage: &dyn Storage) -> Value {
     let mut found = Vec::new();
     for number in 0..TOKENS {

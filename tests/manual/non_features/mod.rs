@@ -1,4 +1,4 @@
-//! Runs the grant handler of the page about what is missing.
+//! Runs the grant handler of the page about missing features.
 
 include!("ticket.rs");
 include!("ticket_test.rs");

@@ -28,7 +28,7 @@ async fn approve_after_deny(pending: Consent, approval: Approval) -> Response {
 }
 
 // refused: E0599
-/// A request can be approved only after the host has asked which interaction it needs.
+/// A request can be approved only after the host app has called `interaction`.
 async fn approve_without_interaction(pending: PendingAuthorization, approval: Approval) -> Response {
     pending.approve(approval).await.into()
 }
@@ -65,7 +65,7 @@ fn redirect_target_of_a_request(target: grantor::authorize::RedirectTarget) {
 }
 
 // refused: E0616
-/// An answer goes to the redirect URI that was checked.
+/// A response goes to the checked redirect URI.
 fn redirect_to_an_own_target(mut answer: AuthorizationResponse) {
     answer.route.target = "https://evil.example/";
 }

@@ -22,7 +22,7 @@ fn swap_grant_of_presented(mut presented: PresentedToken<kind::RefreshToken>, ot
 }
 
 // refused: E0308
-/// A grant is derived from a live token, not from one that was only found.
+/// A grant can be derived from a live token, not from a token that was only found.
 fn derive_from_a_token_that_was_found(order: OpenGrant, token: PresentedToken<kind::AccessToken>) -> OpenGrant {
     order.child_of(token)
 }

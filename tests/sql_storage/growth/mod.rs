@@ -263,7 +263,7 @@ where
     (removed, times)
 }
 
-/// Prints how long issuance took beside a purge, as a multiple of the median without one.
+/// Prints the time of issuance during a purge, as a multiple of the median without a purge.
 async fn print_purge(what: &str, storage: &impl Storage, (removed, beside): (usize, Vec<Duration>)) {
     let alone = median(async |_| open_and_redeem(storage).await).await;
     let ratio = |time: Duration| time.as_secs_f64() / alone.as_secs_f64();
