@@ -134,8 +134,8 @@ pub struct Issuance<'a> {
     /// The grant of the tokens. A new grant is not stored yet, and ends earlier if the lifetime is shortened.
     pub grant: &'a Grant,
     /// The scope of the access token, unless it is narrowed. For a [`Repeat`](IssuanceKind::Repeat), it is the
-    /// requested scope. It does not contain scopes of the grant that the client may not have any more, or that the
-    /// server does not offer any more.
+    /// requested scope. It does not contain scopes of the grant that the client may no longer have, or that the server
+    /// no longer offers.
     pub scope: &'a Scope,
     /// The lifetime of the access token, unless it is shortened. It never exceeds the remaining lifetime of the grant.
     pub access_token_lifetime: Duration,
@@ -204,8 +204,8 @@ impl TokenChanges {
     ///
     /// A repeated refresh returns the same access token. So a lifetime shorter than
     /// [`Policy::refresh_grace`](crate::Policy::refresh_grace) shortens the grace window: when less than a second is
-    /// left, a repeat is refused ([`Refusal::RetryRefused`](crate::error::Refusal::RetryRefused), `invalid_grant`). The
-    /// grant is not revoked during the whole window, and the new refresh token works.
+    /// left, a repeat is refused ([`Refusal::RetryRefused`](crate::error::Refusal::RetryRefused), `invalid_grant`).
+    /// Throughout the window, a repeat does not revoke the grant, and the new refresh token works.
     ///
     /// [`Policy::refresh_interval`](crate::Policy::refresh_interval) does not adapt to this lifetime. If tokens live
     /// shorter than the interval, set the interval to their lifetime. Otherwise clients that refresh each time get 429

@@ -593,7 +593,7 @@ async fn family_is_either_purged_or_used_whole() {
             for number in 0..TOKENS as u64 {
                 assert!(storage.find(&hash(number)).await.unwrap().is_some(), "round {round}: token {number} was lost");
             }
-            assert!(touched <= 1, "round {round}: {touched} rows went, but only the access token may");
+            assert!(touched <= 1, "round {round}: {touched} rows were removed, not only the access token");
             TOKENS + 3 - touched
         } else {
             purged += 1;
@@ -689,7 +689,7 @@ async fn all_calls_in_parallel_neither_deadlock_nor_lose_rows() {
     let touched: usize = others.join_all().await.into_iter().sum();
     assert!(touched > 0, "no purge ever ran in parallel with a write");
     let rest = storage.purge_expired(at(9 * DAY), usize::MAX).await.unwrap();
-    assert_eq!(touched + rest, written.load(Ordering::Relaxed), "each row that was written went once");
+    assert_eq!(touched + rest, written.load(Ordering::Relaxed), "each written row was removed once");
     for number in 0..10 * GRANTS {
         assert!(storage.find(&hash(number)).await.unwrap().is_none(), "token {number}");
     }

@@ -1,6 +1,6 @@
 //! Clients: the applications that may request tokens (RFC 6749 §2).
 //!
-//! Build a [`Client`] by [`Client::confidential`], [`Client::public`] or [`Client::native`], or read it back by
+//! Build a [`Client`] with [`Client::confidential`], [`Client::public`] or [`Client::native`], or read it back with
 //! [`Client::from_parts`]. All of them apply the same checks, so every `Client` is consistent. For example, no public
 //! client has a credential, every confidential client has one, and every redirect-based grant has a redirect URI.
 

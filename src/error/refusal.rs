@@ -142,9 +142,9 @@ pub enum Refusal {
     /// A redeemed refresh token was presented again after its grace window, or within it after the access token of the
     /// first response was revoked. Its grant was revoked.
     RefreshTokenReused,
-    /// A redeemed refresh token was presented within its grace window, but its successors can't be returned again.
-    /// Either the request asks for less or other scope than the first one, or the access token has a scope that the
-    /// client may not have any more, or a successor has expired or been used. Nothing was revoked.
+    /// A redeemed refresh token was presented within its grace window, but its successors can't be returned again. The
+    /// request asks for less or other scope than the first one, the client may no longer have a scope of the access
+    /// token, or a successor has expired or been used. Nothing was revoked.
     RetryRefused,
     /// The grant was refreshed more often than [`Policy::refresh_interval`](crate::Policy::refresh_interval) allows.
     /// The token was not redeemed.

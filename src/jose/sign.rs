@@ -96,9 +96,9 @@ pub trait KeysContext: Send + Sync {
     fn keys_unavailable(&self, error: KeyError);
 }
 
-/// The schedule by which keys rotate automatically. The server does not build with an invalid schedule: with a time
-/// that is not positive or exceeds ten years, with keys that are published for less than a minute before they sign,
-/// with keys that are replaced before they sign, or with more than 16 keys published at once.
+/// The schedule by which keys rotate automatically. The server does not build with an invalid schedule. Each time must
+/// be positive and at most ten years. Keys must be published for at least a minute before they sign, and must not be
+/// replaced before they sign. At most 16 keys may be published at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeySchedule {

@@ -139,7 +139,7 @@ async fn refresh_reuse_after_grace_revokes_grant() {
             assert!(!lives(&t, token).await);
         }
         bad_grant(&t, &refresh(&app, refresh_in(&answer).expose()), "GrantEnded").await;
-        assert!(lives(&t, &bystander.access_token).await, "another grant has nothing to do with it");
+        assert!(lives(&t, &bystander.access_token).await, "the other grant is not affected");
         granted(&t, &refresh(&app, refresh_of(&bystander).expose())).await;
     }
 }
@@ -488,7 +488,7 @@ async fn refresh_reuse_retries_a_failed_revocation() {
         // Client, token, then the revocation.
         t.faults.fail(3, fault);
         refused(&t, &request, status, error).await;
-        assert_eq!(t.events.count("refresh_token_reused"), 0, "what did not happen is not reported");
+        assert_eq!(t.events.count("refresh_token_reused"), 0, "a failed revocation is not reported as done");
         assert!(lives(&t, &access_token(&answer)).await);
         bad_grant(&t, &request, "RefreshTokenReused").await;
         assert!(!lives(&t, &access_token(&answer)).await);
@@ -502,7 +502,7 @@ async fn ambiguous_refresh_commit_is_answered_on_second_try() {
     let request = refresh(&app, refresh_of(&first).expose());
     t.faults.fail(3, Fault::LostAnswer);
     refused(&t, &request, 503, "temporarily_unavailable").await;
-    assert!(row(&t, refresh_of(&first).hash()).await.0.spent.is_some(), "it was spent all the same");
+    assert!(row(&t, refresh_of(&first).hash()).await.0.spent.is_some(), "the token was spent anyway");
     let answer = granted(&t, &request).await;
     assert!(lives(&t, &access_token(&answer)).await);
     granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
@@ -579,7 +579,7 @@ async fn mark_of_the_peer_needs_the_seed_to_be_compared() {
         assert!(!details.to_string().contains("192.0.2.1"), "{details}");
         marks.push(mark);
     }
-    assert_ne!(marks[0], marks[1], "no mark tells that two grants were refreshed by one peer");
+    assert_ne!(marks[0], marks[1], "the marks of two grants with the same peer differ");
     let without = t.refresh(&app, refresh_of(&tokens_of(&t, &app).await)).await.unwrap();
     let (row, _) = row(&t, without.access_token.hash()).await;
     assert!(serde_json::to_value(&row.details).unwrap().get("peer_mark").is_none());

@@ -85,7 +85,7 @@ async fn code_replay_retries_a_failed_revocation() {
         // Client, code, then the revocation.
         t.faults.fail(3, fault);
         refused(&t, &request, status, error).await;
-        assert_eq!(t.events.count("code_replayed"), 0, "what did not happen is not reported");
+        assert_eq!(t.events.count("code_replayed"), 0, "a failed revocation is not reported as done");
         assert!(lives(&t, &tokens.access_token).await);
         bad_grant(&t, &request, "CodeReplayed").await;
         assert!(!lives(&t, &tokens.access_token).await);
