@@ -74,7 +74,7 @@ fn navigation(session: &Session) -> Markup {
             a.brand href="/" { "grantor" span { " example" } }
             nav {
                 a href="/demo" { "Demo" }
-                a href="/applications" { "Your applications" }
+                a href="/applications" { "Applications" }
                 a href="/connected" { "Connected" }
             }
             div.me {

@@ -79,7 +79,7 @@ async fn keyboard_alone_logs_in_and_decides() {
 
 async fn logs_in_and_allows(page: &Client, example: &Example) {
     page.goto(&example.url("/demo")).await.unwrap();
-    let navigation = ["grantor example", "Demo", "Your applications", "Connected", "Log in"];
+    let navigation = ["grantor example", "Demo", "Applications", "Connected", "Log in"];
     let way = tab_to(page, "Continue to the server").await;
     assert_eq!(way[..5], navigation);
     press(page, Key::Enter).await;
