@@ -13,9 +13,9 @@
 //! The extractors take the server from the data of the app, where [`routes`] puts it as
 //! [`Data<AuthorizationServer>`](Data). Handlers can take it from there, too. If an app has several servers, each
 //! server answers its own routes, but the extractors of your routes use the last server. To use another one, set its
-//! [`Data`] by [`Resource::app_data`] or by that of the scope. The address of the peer is that of the connection, never
-//! one from a header. Behind a proxy, that is the address of the proxy. If you trust the proxy, build the request
-//! yourself and set the address that the proxy reports.
+//! [`Data`] with [`Resource::app_data`] or with `app_data` of the scope. The address of the peer is that of the
+//! connection, never one from a header. Behind a proxy, that is the address of the proxy. If you trust the proxy, build
+//! the request yourself and set the address that the proxy reports.
 //!
 //! Bodies are read up to [`Policy::max_body`](crate::Policy::max_body) and for at most
 //! [`Policy::body_deadline`](crate::Policy::body_deadline). Actix-web has a separate deadline for the headers of the

@@ -18,7 +18,7 @@ use crate::server_context::ServerContext;
 /// An optional part of a server. It has endpoints, adds members to the metadata document (RFC 8414 §2), and declares
 /// parameters of authorization requests, which it reads and checks.
 ///
-/// Add one by [`Builder::capability`](crate::Builder::capability). Its endpoints are then among the
+/// Add one with [`Builder::capability`](crate::Builder::capability). Its endpoints are then among the
 /// [`AuthorizationServer::routes`](crate::AuthorizationServer::routes): adapters serve them, run their requests to
 /// completion, and set their CORS headers.
 ///

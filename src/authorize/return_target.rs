@@ -35,7 +35,7 @@ impl PendingAuthorization {
     /// [`authorize`](crate::AuthorizationServer::authorize) then continues the same request and knows which steps the
     /// user has taken.
     ///
-    /// Keep the address in the session or in a field of the login form; do not put it into another URL. Check it by
+    /// Keep the address in the session or in a field of the login form; do not put it into another URL. Check it with
     /// [`check_return_target`](crate::AuthorizationServer::check_return_target) before the redirect, so that a forged
     /// login form can't send the browser to another site.
     #[must_use]

@@ -30,8 +30,8 @@ pub enum LoginReason {
     Requested,
     /// The login is older than `max_age` allows.
     TooOld,
-    /// The login has none of the `acr_values`. If the user can't reach one, either send the user back nevertheless, or
-    /// end the request by [`unmet_authentication`](Login::unmet_authentication).
+    /// The login has none of the `acr_values`. If the user can't reach one, either send the user back anyway, or end
+    /// the request with [`unmet_authentication`](Login::unmet_authentication).
     StepUp,
 }
 
@@ -150,8 +150,7 @@ impl Consent {
 
     /// Approves the request: opens a grant and sends its code or token to the client.
     ///
-    /// It checks the login again, and refuses one that is too old or belongs to another user than the page was made
-    /// for.
+    /// It checks the login again. It refuses a login that is too old or belongs to another user than the consent page.
     ///
     /// The first approval or denial with a form counts. Later ones lead to a page that says so
     /// ([`Refusal::UsedFormToken`]), and the client learns nothing of them. The form is used up before the grant is

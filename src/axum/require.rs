@@ -24,8 +24,8 @@ use crate::server::{BearerCheck, MissingRequire, Requirement};
 /// [`AuthorizationServer`](crate::AuthorizationServer) checks the tokens, or a
 /// [`ResourceServer`](crate::ResourceServer) if the API runs in another process.
 ///
-/// Use it by `Router::layer`, or by `MethodRouter::layer` if the methods of a path require different scopes. Each route
-/// then requires the token for every method, including HEAD, OPTIONS and unsupported methods.
+/// Use it with `Router::layer`, or with `MethodRouter::layer` if the methods of a path require different scopes. Each
+/// route then requires the token for every method, including HEAD, OPTIONS and unsupported methods.
 ///
 /// ```
 /// use axum::Router;

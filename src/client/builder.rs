@@ -18,17 +18,18 @@ pub struct ClientBuilder {
 }
 
 impl Client {
-    /// Begins a client that can keep a secret, such as a web server or a machine. It needs at least one credential.
+    /// Returns a builder for a client that can keep a secret, such as a web server or a machine. It needs at least one
+    /// credential.
     pub fn confidential(id: impl AsRef<str>, credential: ClientCredential) -> ClientBuilder {
         ClientBuilder::new(id.as_ref(), ClientType::Confidential).credential(credential)
     }
 
-    /// Begins a client that runs in a browser and can keep no secret.
+    /// Returns a builder for a client that runs in a browser and can't keep a secret.
     pub fn public(id: impl AsRef<str>) -> ClientBuilder {
         ClientBuilder::new(id.as_ref(), ClientType::Public)
     }
 
-    /// Begins a client that is installed on a user's device and can keep no secret (RFC 8252).
+    /// Returns a builder for a client that is installed on a user's device and can't keep a secret (RFC 8252).
     pub fn native(id: impl AsRef<str>) -> ClientBuilder {
         ClientBuilder::new(id.as_ref(), ClientType::Native)
     }

@@ -55,11 +55,11 @@ pub struct Client {
 #[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "every decision about a client's type must be taken for all of them")]
 pub enum ClientType {
-    /// Keeps credentials secret, for example on a web server.
+    /// A client that keeps credentials secret, for example on a web server.
     Confidential,
-    /// Runs in a browser and can keep no secret.
+    /// A client that runs in a browser and can't keep a secret.
     Public,
-    /// Is installed on a user's device and can keep no secret.
+    /// A client that is installed on a user's device and can't keep a secret.
     Native,
 }
 

@@ -78,7 +78,7 @@ impl Response {
         self
     }
 
-    /// Returns a redirect with 303, so that the browser follows by `GET` and does not send the form again (RFC 9700
+    /// Returns a redirect with 303, so that the browser follows with `GET` and does not send the form again (RFC 9700
     /// §4.12).
     pub(crate) fn see_other(location: String) -> Self {
         Self::new(303).with_header("location", location).with_header("referrer-policy", "no-referrer")

@@ -100,8 +100,8 @@ impl AuthorizationServer {
     /// [`PendingAuthorization::interaction`](crate::PendingAuthorization::interaction). `session` is the session of the
     /// user who is logged in, if any.
     ///
-    /// A `POST` without a session is redirected to the same request by `GET`. Browsers send `SameSite=Lax` cookies with
-    /// this `GET`, but not with a `POST` from another site.
+    /// A `POST` without a session is redirected to the same request with `GET`. Browsers send `SameSite=Lax` cookies
+    /// with this `GET`, but not with a `POST` from another site.
     pub async fn interaction(&self, request: &Request, session: Option<&UserSession>) -> Interaction {
         match self.authorize(request).await {
             AuthorizationOutcome::Respond(response) => Interaction::Respond(response),
@@ -241,7 +241,7 @@ impl AuthorizationServer {
     /// [a page of connected applications](crate::manual::with_axum#connected-applications). See [`Connections`].
     ///
     /// To end the access of an application, [revoke its grants](Self::revoke_grants) by
-    /// [`GrantSelector::SubjectAndClient`]. To end a single grant, revoke it by [`GrantSelector::SubjectAndId`].
+    /// [`GrantSelector::SubjectAndClient`]. To end a single grant, revoke it with [`GrantSelector::SubjectAndId`].
     ///
     /// # Errors
     /// The storage or the client store failed.
