@@ -133,7 +133,7 @@ pub enum EventKind<'a> {
         /// The reason.
         error: &'a Error,
     },
-    /// A redeemed code was presented again, with everything that it is bound to. Its grant was revoked.
+    /// A redeemed code was presented again, with all required proofs. Its grant was revoked.
     #[non_exhaustive]
     CodeReplayed {
         /// The grant.

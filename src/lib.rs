@@ -94,8 +94,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! A client sends the browser to `/authorize`, and gets it back with a code. It then redeems the code at `/token`,
-//! which is one of the `routes`.
+//! A client sends the browser to `/authorize`. The browser returns to the client with a code. The client then redeems
+//! the code at `/token`, which is one of the `routes`.
 //!
 //! # Examples
 //! | example | shows |
@@ -104,7 +104,7 @@
 //! | `examples/server` | a complete provider: registration, connected applications, a protected API and a client |
 //! | `examples/separate_api.rs` | an API in another process |
 //! | `examples/custom_http.rs` | a server on plain hyper |
-//! | `examples/custom_storage.rs` | a storage of your own |
+//! | `examples/custom_storage.rs` | your own storage |
 //!
 //! # The manual
 //! [`manual`] begins with tasks: [add login with your app to an axum app](manual::with_axum), [or to another
@@ -129,7 +129,7 @@
 //! |---|---|
 //! | [`AuthorizationServer::interaction`] | Returns the next step for a request and a user: an [`Interaction`]. |
 //! | [`UserSession`] | The user who is logged in, and since when. |
-//! | [`Consent`], [`ConsentForm`] | What a consent page shows, and the form that it sends. |
+//! | [`Consent`], [`ConsentForm`] | The contents of a consent page, and the form that it sends. |
 //! | [`Approval`] | The approval of a user, for all or a part of the requested scope. |
 //! | [`AuthorizationServer::authorize`], [`PendingAuthorization`] | A lower-level form of the same endpoint. Your code decides the next step. |
 //!
@@ -139,7 +139,7 @@
 //! | [`AuthorizationServer::routes`], [`handle`](AuthorizationServer::handle) | List all endpoints; answer a request to any of them. |
 //! | [`AuthorizationServer::token`] | The token endpoint (RFC 6749 §3.2). [`grant_type`] has the grants, and the trait for your own. |
 //! | [`AuthorizationServer::revoke`], [`introspect`](AuthorizationServer::introspect), [`metadata`](AuthorizationServer::metadata) | Revocation, introspection and metadata (RFC 7009, 7662, 8414). |
-//! | [`Capability`] | Adds an endpoint of yours to the server. |
+//! | [`Capability`] | Adds your own endpoint to the server. |
 //! | [`Request`], [`Response`] | Plain data that every web stack can fill in and send. |
 //!
 //! ## Protect an API

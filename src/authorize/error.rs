@@ -91,8 +91,8 @@ impl StaleForm {
     }
 
     /// Returns the reason. The form has [expired](Refusal::ExpiredFormToken), was [already
-    /// submitted](Refusal::UsedFormToken), belongs to [another session or server key](Refusal::InvalidFormToken), or
-    /// shows something else than the server [would show now](Refusal::StaleFormToken).
+    /// submitted](Refusal::UsedFormToken), belongs to [another session or server key](Refusal::InvalidFormToken), or is
+    /// [out of date](Refusal::StaleFormToken).
     #[must_use]
     pub const fn reason(&self) -> Refusal {
         self.reason

@@ -1,8 +1,8 @@
 //! The form token: a pending authorization in one hidden field of a consent form.
 //!
-//! A MAC binds the field to the server key and to the session, so another site can't forge a decision, and nobody can
-//! change it. The token contains the request's parameters, which are validated again when the form comes back. The
-//! request has a separate seal, so that it can be started again after the form has expired.
+//! A MAC binds the field to the server key and to the session, so another site can't forge a decision, and a change of
+//! the field is detected. The token contains the request's parameters, which are validated again when the form comes
+//! back. The request has a separate seal, so that it can be started again after the form has expired.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -283,8 +283,8 @@ async fn successors(
         let refresh = refresh_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh, next);
         rows.push(successor(refresh));
     }
-    // A grant whose code is redeemed must end later than the code. This tells it apart from a grant with an unredeemed
-    // code.
+    // A grant whose code is redeemed must end later than the code. This distinguishes it from a grant with an
+    // unredeemed code.
     let ends_after = grant.expires_at.saturating_add(if is_refresh { Duration::ZERO } else { Duration::MICROSECOND });
     let redemption = Redemption {
         token: presented,
