@@ -192,7 +192,7 @@ impl ClientAttempt<'_> {
     }
 
     /// Returns whether the secret matches the digest of one of the client's live credentials that this library
-    /// [generated](ClientCredential::Secret::generated). Nobody can guess such a secret, so a limiter can always accept
+    /// [generated](ClientCredential::Secret::generated). Such a secret can't be guessed, so a limiter can always accept
     /// it. It compares in constant time.
     #[must_use]
     pub fn matches_a_generated_secret(&self) -> bool {

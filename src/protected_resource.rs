@@ -6,7 +6,7 @@ use crate::metadata::{Document, well_known_target};
 use crate::scope::Scope;
 use crate::server_context::{ResourceUrls, ServerContext};
 
-/// The description of your API (RFC 9728 §2). A client that knows only the URL of the API finds the server by it.
+/// The description of your API (RFC 9728 §2). With it, a client that knows only the URL of the API can find the server.
 ///
 /// Every challenge of the bearer check then contains the URL of a document that describes the API. The document is
 /// served on the host of the resource identifier, at the path [`AuthorizationServer::resource_metadata_path`].

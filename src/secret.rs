@@ -226,7 +226,7 @@ impl fmt::Debug for UnknownKind {
 /// The SHA-256 digest of a token, under which a storage stores and finds it. The storage never gets the token. For a
 /// one-time key, it is a digest of the namespace and the key.
 ///
-/// A token has 256 random bits, so nobody can guess or reverse its plain hash. The timing of a lookup by hash does not
+/// A token has 256 random bits, so its plain hash can't be guessed or reversed. The timing of a lookup by hash does not
 /// help an attacker to find a token.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenHash([u8; 32]);

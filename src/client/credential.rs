@@ -18,7 +18,7 @@ pub enum ClientCredential {
         /// The digest.
         digest: SecretDigest,
         /// Whether this library generated the secret, see [`ClientSecret::random`]. A [`Limiter`](crate::Limiter) never
-        /// throttles such a secret, because nobody can guess it.
+        /// throttles such a secret, because it can't be guessed.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         generated: bool,
         /// The time when the credential expires; `None` if it does not expire.

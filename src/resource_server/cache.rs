@@ -12,7 +12,7 @@ use crate::secret::TokenHash;
 
 pub(super) type Call = SharedCall<Answer>;
 
-/// The cache. It keeps only active tokens, so that nobody can fill it with random tokens.
+/// The cache. It keeps only active tokens, so that attackers can't fill it with random tokens.
 pub(super) struct Cache {
     state: Mutex<State>,
     pub(super) max_entries: usize,

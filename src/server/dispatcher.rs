@@ -170,7 +170,7 @@ impl AuthorizationServer {
     /// preflight requests.
     ///
     /// All other paths get 404. This includes the authorization endpoint, because its page belongs to the host app. To
-    /// tell it apart from an unknown path, call [`route`](Self::route) first.
+    /// distinguish it from an unknown path, call [`route`](Self::route) first.
     ///
     /// Run the future to completion even if the connection closes: see
     /// [the manual](crate::manual::with_your_stack#when-the-caller-hangs-up).
@@ -196,7 +196,7 @@ impl AuthorizationServer {
     }
 
     /// Refuses a request to a page or an API of the host app whose body is incomplete or came too late. Code that reads
-    /// the body itself would take it for an empty one.
+    /// the body itself would see an empty body.
     #[cfg(any(feature = "actix-web", feature = "axum"))]
     pub(crate) fn refuse_broken_body(&self, request: Request) -> Result<Request, Response> {
         match request.body_refusal() {
