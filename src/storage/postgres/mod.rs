@@ -1,8 +1,8 @@
 //! A storage in PostgreSQL, for one node or many (feature `postgres`).
 //!
 //! # Atomic steps
-//! A statement is atomic, and every method needs one statement if it succeeds at once. (The purge, and the revocation
-//! of more than a thousand grants, need several.) So a cancelled call leaves no transaction open.
+//! A statement is atomic, and every method needs one statement if the first attempt succeeds. (The purge, and the
+//! revocation of more than a thousand grants, need several.) So a cancelled call leaves no transaction open.
 //!
 //! [`redeem`](steps) locks the row of the token and of its grant before it checks them. So of many calls that race one
 //! wins, and none wins against a revocation. If nothing was redeemed, a second statement reads the rows again to find
@@ -50,7 +50,7 @@ use super::sql::{Cells, failed, is_transport_failure, unreadable};
 /// the database must be UTF-8.
 ///
 /// # Round trips
-/// A call that succeeds at once takes one round trip. Requests therefore take:
+/// A call whose first attempt succeeds takes one round trip. Requests therefore take:
 ///
 /// | request | round trips |
 /// |---|---|
@@ -212,8 +212,8 @@ struct RefusedRow {
 
 /// Returns whether a step was certainly not committed because of another transaction, so that it can be repeated.
 ///
-/// * `serialization_failure` (40001) and `deadlock_detected` (40P01): PostgreSQL rolled it back so that others can go
-///   on.
+/// * `serialization_failure` (40001) and `deadlock_detected` (40P01): PostgreSQL rolled it back so that others can
+///   continue.
 /// * `foreign_key_violation` (23503): a purge was about to remove a grant that just got a token from a node whose clock
 ///   is behind.
 /// * A pipe that broke while the step was sent: the commit is sent last. (If a proxy reports this after a commit, the
