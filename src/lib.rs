@@ -59,7 +59,8 @@
 //!     request: Request,
 //! ) -> Response {
 //!     match oauth.interaction(&request, session.user()).await {
-//!         Interaction::Login(login) => login_page(&login.return_target()), // the browser must return to this address
+//!         // The browser must return to this address.
+//!         Interaction::Login(login) => login_page(&login.return_target()),
 //!         Interaction::SelectAccount(accounts) => login_page(&accounts.return_target()),
 //!         Interaction::Consent(consent) => {
 //!             consent_page(&consent, &consent.form_token(session.secret()))
@@ -67,7 +68,8 @@
 //!         Interaction::Proceed(proceed) => {
 //!             run_to_completion(proceed.approve()).await.into_response()
 //!         }
-//!         Interaction::Respond(response) => response.into_response(), // an error, for the browser or for the client
+//!         // An error, for the browser or for the client.
+//!         Interaction::Respond(response) => response.into_response(),
 //!     }
 //! }
 //!
@@ -77,7 +79,8 @@
 //!     request: Request,
 //! ) -> Response {
 //!     match (oauth.resume_form(&request, session.secret()).await, session.user()) {
-//!         (Err(error), _) => error.into_response(), // a page: the form is forged, changed or too old
+//!         // A page: the form is forged, changed or too old.
+//!         (Err(error), _) => error.into_response(),
 //!         (Ok((consent, form)), Some(user)) if form.approved => {
 //!             run_to_completion(consent.approve(Approval::by(user).scope(form.scope)))
 //!                 .await

@@ -23,6 +23,10 @@ pub(crate) struct Opened {
 
 /// Opens the storage that `--storage` names, and creates missing tables. Errors don't contain the flag, because it can
 /// contain a password.
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    expect(clippy::unused_async, reason = "only databases are opened asynchronously")
+)]
 pub(crate) async fn open(flag: Option<&str>) -> Result<Opened, StartError> {
     let flag = flag.unwrap_or(DEFAULT);
     match flag.split_once(':') {
