@@ -45,8 +45,8 @@ pub(crate) trait SignedFormat: Send + Sync {
     /// The text could not be verified now.
     async fn read(&self, text: &str) -> Result<Option<Read>, Error>;
 
-    /// Returns whether the contents of a text do not contradict its row and its grant. This server trusts only the row, but
-    /// other services trust the text.
+    /// Returns whether the contents of a text do not contradict its row and its grant. This server trusts only the row,
+    /// but other services trust the text.
     fn agrees(&self, read: &Read, row: &StoredToken, grant: &Grant) -> bool;
 }
 

@@ -37,8 +37,8 @@ pub(crate) enum Changer<'a> {
     ApplicationOf(&'a Subject),
     /// An application that changes its own registration.
     Application(&'a ClientId),
-    /// A client that any user may run, with the user for whom it gets tokens, if there is one. Each token is stored, and
-    /// a spent refresh token for as long as its grant lives.
+    /// A client that any user may run, with the user for whom it gets tokens, if there is one. Each token is stored,
+    /// and a spent refresh token for as long as its grant lives.
     Client(&'a ClientId, Option<&'a Subject>),
 }
 
@@ -68,8 +68,8 @@ impl Attempts {
         self.changes.check_key(&(self.hasher.hash_one(by) % Self::MOST)).is_ok()
     }
 
-    /// Returns whether a client may get tokens now. A confidential client of an administrator is not limited. A user may
-    /// run any other client, and could open a grant each second and refresh each grant a thousand times at once.
+    /// Returns whether a client may get tokens now. A confidential client of an administrator is not limited. A user
+    /// may run any other client, and could open a grant each second and refresh each grant a thousand times at once.
     fn may_get_tokens(&self, issuance: &Issuance<'_>) -> bool {
         let client = issuance.client;
         let is_trusted = client.is_confidential() && client.registered_by() == RegisteredBy::Administrator;
@@ -83,7 +83,8 @@ impl Attempts {
     }
 }
 
-/// Limits how fast tokens are issued. The answer is the same for an unspent refresh token and for one that was just spent.
+/// Limits how fast tokens are issued. The answer is the same for an unspent refresh token and for one that was just
+/// spent.
 #[async_trait]
 impl TokenCustomizer for Attempts {
     async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {

@@ -113,9 +113,9 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "NAME")]
     pub(crate) signing_algorithm: Option<String>,
 
-    /// Remove the signing key with this `kid`, and exit without serving. Use it if a key may have leaked: tokens that it
-    /// has signed fail at once, and another key replaces it. Running servers follow within five minutes; restart them to
-    /// be sure. Needs the feature `jwt`, and the same `--storage` as the server.
+    /// Remove the signing key with this `kid`, and exit without serving. Use it if a key may have leaked: tokens that
+    /// it has signed fail at once, and another key replaces it. Running servers follow within five minutes; restart
+    /// them to be sure. Needs the feature `jwt`, and the same `--storage` as the server.
     #[arg(long, value_name = "KID")]
     pub(crate) remove_key: Option<String>,
 

@@ -1,4 +1,5 @@
-//! The secret of the server: one file, from which everything is derived that has to survive a restart and be the same on all nodes.
+//! The secret of the server, in a file. Everything that must survive a restart and be equal on all nodes is derived from
+//! it.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
@@ -21,7 +22,7 @@ pub(crate) fn load(file: Option<&Path>, is_lasting: bool) -> Result<[u8; LENGTH]
         None if is_lasting => Path::new(DEFAULT),
         None => return Ok(random_bytes()),
     };
-    let problem = |error: io::Error| format!("the file of the secret {}: {error}", file.display());
+    let problem = |error: io::Error| format!("the secret file {} can't be read or written: {error}", file.display());
     match create(file) {
         Ok(secret) => return Ok(secret),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -30,8 +31,8 @@ pub(crate) fn load(file: Option<&Path>, is_lasting: bool) -> Result<[u8; LENGTH]
     let opened = File::open(file).map_err(problem)?;
     if let Some(mode) = shared_mode(&opened).map_err(problem)? {
         return Err(format!(
-            "the file of the secret {0} can be changed by other users (mode {mode:04o}): run `chmod go-w {0}`, or remove the file \
-             if one of them may have changed it",
+            "other users can change the secret file {0} (mode {mode:04o}): run `chmod go-w {0}`, or remove the file if one of \
+             them may have changed it",
             file.display()
         )
         .into());
@@ -39,11 +40,18 @@ pub(crate) fn load(file: Option<&Path>, is_lasting: bool) -> Result<[u8; LENGTH]
     let mut secret = Vec::with_capacity(LENGTH);
     opened.take(LENGTH as u64 + 1).read_to_end(&mut secret).map_err(problem)?;
     let secret: Result<[u8; LENGTH], _> = secret.try_into();
-    secret.map_err(|_| format!("the file of the secret {} has not {LENGTH} bytes", file.display()).into())
+    secret.map_err(|_| {
+        format!(
+            "the secret file {} must have {LENGTH} bytes: restore it, or remove it to get a new secret",
+            file.display()
+        )
+        .into()
+    })
 }
 
-/// The permissions of a file that others than its owner can change; who can write the secret knows the keys of the server. Others may
-/// read it: a container gets its secrets as files that every user in it can read. A symlink counts as the file it leads to.
+/// Returns the permissions of a file if other users than its owner can change it: a user who replaces the secret knows
+/// all keys that are derived from it. Other users may read the file, because containers get their secrets in files that
+/// every user of the container can read. For a symlink, the permissions of its target count.
 #[cfg(unix)]
 fn shared_mode(opened: &File) -> io::Result<Option<u32>> {
     let mode = std::os::unix::fs::MetadataExt::mode(&opened.metadata()?) & 0o7777;
@@ -66,7 +74,7 @@ fn create(file: &Path) -> io::Result<[u8; LENGTH]> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let secret = random_bytes();
-    // Not the number of the process: in a container it is the same after each start.
+    // The process number is the same after each start of a container, so it does not make the name unique.
     let unfinished = file.with_extension(format!("{}.new", random_text()));
     let mut new = options.open(&unfinished)?;
     let written = new.write_all(&secret).and_then(|()| new.sync_all());
@@ -90,13 +98,13 @@ mod tests {
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
         assert_eq!(load(Some(&file), false).unwrap(), first);
         fs::write(&file, [1; 31]).unwrap();
-        assert!(load(Some(&file), true).unwrap_err().to_string().contains("has not 32 bytes"));
+        assert!(load(Some(&file), true).unwrap_err().to_string().contains("must have 32 bytes"));
         fs::remove_dir_all(&folder).unwrap();
         assert!(load(Some(&file), true).is_err());
         assert_ne!(load(None, false).unwrap(), load(None, false).unwrap());
     }
 
-    // Guards: a secret that other users of the machine have written, and so know.
+    // Guards: other users of the machine write the secret and so know it.
     #[cfg(unix)]
     #[test]
     fn secret_that_others_can_write_is_refused() {
@@ -116,8 +124,8 @@ mod tests {
             for mode in [0o666, 0o664, 0o646, 0o620, 0o602] {
                 fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
                 let expected = format!(
-                    "the file of the secret {0} can be changed by other users (mode 0{mode:o}): run `chmod go-w {0}`, or remove \
-                     the file if one of them may have changed it",
+                    "other users can change the secret file {0} (mode 0{mode:o}): run `chmod go-w {0}`, or remove the file if \
+                     one of them may have changed it",
                     path.display()
                 );
                 assert_eq!(load(Some(path), true).unwrap_err().to_string(), expected);
@@ -125,7 +133,7 @@ mod tests {
         }
         fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
         fs::write(&file, [7; LENGTH + 1]).unwrap();
-        assert!(load(Some(&link), true).unwrap_err().to_string().contains("has not 32 bytes"));
+        assert!(load(Some(&link), true).unwrap_err().to_string().contains("must have 32 bytes"));
         fs::remove_file(&file).unwrap();
         assert!(load(Some(&link), true).is_err(), "the link leads nowhere");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);

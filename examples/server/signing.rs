@@ -1,4 +1,4 @@
-//! The keys that the server signs with: kept in its storage, and changed by the library.
+//! The signing keys of the server. They are in its storage, and the library rotates them.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::flags::{AccessTokenFormat, Flags};
 use crate::session::random_bytes;
 use crate::{StartError, storage};
 
-/// Gives the server its keys, unless `--without signing-keys` was given.
+/// Adds signing keys to the server, unless `--without signing-keys` was given.
 pub(crate) fn add(
     builder: Builder,
     flags: &Flags,
@@ -27,19 +27,19 @@ pub(crate) fn add(
     }))
 }
 
-/// Takes a key out of the storage. A server that uses the storage makes the next one.
+/// Removes a key from the storage. A server with the same storage generates the next one.
 pub(crate) async fn remove(flags: &Flags, id: &str) -> Result<(), StartError> {
     let opened = storage::open(flags.storage.as_deref()).await?;
     let Some(place) = opened.place else {
-        return Err("--remove-key needs a storage that lasts: --storage memory has no keys of before".into());
+        return Err("--remove-key needs a database: --storage memory has no keys of an earlier start".into());
     };
-    // No key is decrypted or made, so any secret does.
+    // No key is decrypted or generated, so the secret does not matter.
     let was_there = keys(flags, opened.storage, &random_bytes())?.remove(id).await;
     if !was_there.map_err(|error| format!("the key {id:?} could not be removed from {place}: {error}"))? {
         return Err(format!("{place} has no key {id:?}: give the `kid` of a key at /jwks").into());
     }
     println!(
-        "the key {id:?} is removed from {place}. Servers that run follow within five minutes; restart them to be sure"
+        "removed the key {id:?} from {place}. Running servers follow within five minutes; restart them to be sure"
     );
     Ok(())
 }
@@ -49,7 +49,7 @@ fn keys(flags: &Flags, store: Arc<dyn AnyStorage>, secret: &[u8]) -> Result<Rota
         None => Algorithm::Rs256,
         Some(name) => Algorithm::from_name(name).ok_or_else(|| {
             let names = Algorithm::ALL.map(Algorithm::name).join(", ");
-            format!("--signing-algorithm takes one of {names}, not {name:?}")
+            format!("the value {name:?} of --signing-algorithm is invalid: use one of {names}")
         })?,
     };
     Ok(RotatingKeys::new(store, WrappingKey::new(secret, &[])?, [algorithm]))

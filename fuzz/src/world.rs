@@ -220,8 +220,8 @@ pub(crate) struct Switches {
 }
 
 impl World {
-    /// Lends out a world. Several inputs use the same world, because making one takes longer than a check. So a check must
-    /// not depend on the state that other inputs have left.
+    /// Lends out a world. Several inputs use the same world, because making one takes longer than a check. So a check
+    /// must not depend on the state that other inputs have left.
     pub(crate) fn lend<T>(switches: Switches, check: impl FnOnce(&Self) -> T) -> T {
         thread_local! {
             static WORLDS: RefCell<[Option<(World, u32)>; 4]> = const { RefCell::new([const { None }; 4]) };

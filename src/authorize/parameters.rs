@@ -95,7 +95,8 @@ impl Parameters {
         }
     }
 
-    /// Reads the bytes that [`encode`](Self::encode) wrote, to their end. Returns `None` if a name is not among `names`.
+    /// Reads the bytes that [`encode`](Self::encode) wrote, to their end. Returns `None` if a name is not among
+    /// `names`.
     pub(super) fn decode(reader: &mut Reader<'_>, names: &[&'static str]) -> Option<Self> {
         let mut found = Self::with_capacity(names.len(), reader.0.len());
         while !reader.is_at_end() {

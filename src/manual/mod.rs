@@ -1,8 +1,8 @@
-// Links work on a forge and on docs.rs: each page ends with definitions that lead to files, and `links.md` defines the same labels with
-// paths of items. Markdown uses the first of two definitions, so `links.md` comes before each page.
+// Links work on a forge and on docs.rs: each page ends with definitions that lead to files, and `links.md` defines the
+// same labels with paths of items. Markdown uses the first of two definitions, so `links.md` comes before each page.
 //
-// `tests/manual/` compiles and runs the code, so the pages are no documentation tests: these would need hidden lines, which a forge
-// shows.
+// `tests/manual/` compiles and runs the code, so the pages are no documentation tests: these would need hidden lines,
+// which a forge shows.
 //
 // Some links lead to items that exist only with the feature `jwt`.
 #![cfg_attr(not(feature = "jwt"), allow(rustdoc::broken_intra_doc_links))]

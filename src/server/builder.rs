@@ -302,8 +302,8 @@ impl Builder {
 
     /// Checks all settings, claims the storage for the issuer, and returns the server.
     ///
-    /// It claims the storage (see [`Storage::claim_issuer`]) after it has checked the settings, so that a server with wrong
-    /// settings claims nothing. Last, it reads the signing keys, if there are any, to detect unusable keys now.
+    /// It claims the storage (see [`Storage::claim_issuer`]) after it has checked the settings, so that a server with
+    /// wrong settings claims nothing. Last, it reads the signing keys, if there are any, to detect unusable keys now.
     ///
     /// # Errors
     /// The settings are invalid, or the storage can't be claimed. The error is the first problem found: see

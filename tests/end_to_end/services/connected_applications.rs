@@ -212,8 +212,8 @@ async fn user_opening_many_grants_is_throttled() {
     approved(&other).await;
 }
 
-// Each refresh leaves a row until its grant ends, and the limit of one grant did not help: a user who runs a client opens one grant after the
-// other, and refreshed 2,300 times a second.
+// Each refresh leaves a row until its grant ends, and the limit of one grant did not help: a user who runs a client
+// opens one grant after the other, and refreshed 2,300 times a second.
 #[tokio::test]
 async fn client_refreshing_many_grants_is_throttled() {
     let clients = r#"[{"client_id": "app", "redirect_uris": ["https://app.example/cb"],

@@ -77,8 +77,8 @@ async fn self_registered_application_has_own_scope_only() {
     assert!(page.body.contains(refused) && !page.body.contains("form_token"), "{}", page.body);
 }
 
-// Each token of an application's own leaves two rows for an hour, and nothing limited those of an application that a user had registered:
-// 1,400 a second.
+// Each token of an application's own leaves two rows for an hour, and nothing limited those of an application that a
+// user had registered: 1,400 a second.
 #[tokio::test]
 async fn application_getting_many_tokens_is_throttled() {
     let example = Example::with(CLIENTS, api_scopes::USERS, api_scopes::SCOPES, &[]);

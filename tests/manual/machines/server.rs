@@ -29,7 +29,8 @@ pub async fn server(
     Ok(server)
 }
 
-/// In the closure of `HttpServer::new`: `App::new().configure(app(&server))`. Build the server once, outside of the closure.
+/// In the closure of `HttpServer::new`: `App::new().configure(app(&server))`. Build the server once, outside of the
+/// closure.
 pub fn app(server: &AuthorizationServer) -> impl FnOnce(&mut ServiceConfig) {
     let server = server.clone();
     move |config| {
