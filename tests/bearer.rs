@@ -280,7 +280,7 @@ async fn every_kind_of_dead_token_gets_the_same_answer() {
     t.clock.advance(Duration::hours(1));
     let error = t.server.bearer(&get(live)).await.unwrap_err();
     answers.push(error.to_response().headers().map(|(n, v)| (n, v.to_owned())).collect::<Vec<_>>());
-    assert!(answers.iter().all(|answer| *answer == answers[0]), "an answer tells one dead token from another");
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "the answers differ between dead tokens");
 }
 
 // covers: BR-14 (RFC 6749 §7), TF-10 (RFC 6750 §5.2)

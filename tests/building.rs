@@ -81,7 +81,7 @@ async fn storage_that_fails_builds_no_server() {
 
 /// Returns the error of a server that does not build.
 fn refused(builder: Builder) -> String {
-    builder.built().map(|_| ()).expect_err("the settings make no sense").to_string()
+    builder.built().map(|_| ()).expect_err("the settings are invalid").to_string()
 }
 
 fn build() -> Builder {
@@ -107,7 +107,7 @@ fn issuer_is_https_without_query_or_loopback() {
         "http://localhost:3000",
     ] {
         let server = builder(good).built().unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(server.issuer(), good, "used as it is");
+        assert_eq!(server.issuer(), good, "used unchanged");
     }
     for bad in [
         "",
@@ -1412,7 +1412,7 @@ async fn client_can_be_given_shorter_lifetimes_than_others() {
     }
     assert_eq!(refreshed, 3, "after three hours the grant ends, however busy it is");
     assert!(t.refresh(&short, &idle).await.is_err());
-    assert!(t.refresh(&usual, &others.refresh_token.unwrap()).await.is_ok(), "other clients are as before");
+    assert!(t.refresh(&usual, &others.refresh_token.unwrap()).await.is_ok(), "other clients are unchanged");
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ async fn purge_limit_holds_for_rows_and_for_entries() {
         assert_eq!(t.purge(2).await.unwrap(), expected);
         left.push(count(&t, &t.storage).await);
     }
-    assert_eq!(left, [5, 3, 2], "what lives is left");
+    assert_eq!(left, [5, 3, 2], "live records are left");
     assert_eq!(t.purge(2).await.unwrap(), 0);
     assert!(t.storage.get(&key(5), t.clock.now()).await.unwrap().is_some());
 }
@@ -72,7 +72,7 @@ async fn failed_purge_of_one_store_purges_the_other() {
         assert_eq!(t.purge(100).await.unwrap_err().status(), status);
         let (entries, rows) = if call == 1 { (0, 4) } else { (3, 0) };
         assert_eq!(count(&t, &t.storage).await, entries);
-        assert_eq!(t.purge(100).await.unwrap(), rows.max(entries), "what was left");
+        assert_eq!(t.purge(100).await.unwrap(), rows.max(entries), "the remaining records");
     }
 }
 

@@ -263,7 +263,7 @@ async fn family_of_any_size_ends_with_one_call() {
     assert_dead(&t, &app, family.last().unwrap()).await;
 }
 
-/// The one event since then: which grants were to be revoked, and why that is not sure.
+/// Asserts that the only new event names the selected grants and the failure.
 fn assert_reports_failed_revocation(t: &TestServer, before: usize) {
     let told = t.events.events().split_off(before);
     assert_eq!(told.iter().map(|event| event.name).collect::<Vec<_>>(), ["grants_revocation_failed"]);
@@ -287,13 +287,13 @@ async fn failing_storage_is_never_reported_as_revocation() {
         t.faults.fail(1, fault);
         assert_eq!(t.purge(9).await.unwrap_err().status(), status);
     }
-    assert_eq!(t.events.count("grants_revoked"), 0, "what did not happen is not reported");
+    assert_eq!(t.events.count("grants_revoked"), 0, "a failed revocation is not reported as done");
     assert!(lives(&t, &tokens.access_token).await);
     let before = t.events.events().len();
     t.faults.fail(1, Fault::LostAnswer);
     assert_eq!(t.revoke_grants(&of_user("alice")).await.unwrap_err().status(), 503);
     assert_reports_failed_revocation(&t, before);
-    assert_eq!(t.revoke_grants(&of_user("alice")).await.unwrap(), 0, "when in doubt it is repeated");
+    assert_eq!(t.revoke_grants(&of_user("alice")).await.unwrap(), 0, "a repeated revocation finds nothing left");
     assert!(!lives(&t, &tokens.access_token).await);
 }
 
@@ -331,7 +331,7 @@ async fn purge_removes_only_useless_rows_in_bounded_steps() {
     }
     let spent = tokens_of(&t, &app, "bob").await;
     let kept = t.refresh(&app, refresh_of(&spent)).await.unwrap();
-    assert_eq!(t.purge(1_000).await.unwrap(), 0, "all of it is of use");
+    assert_eq!(t.purge(1_000).await.unwrap(), 0, "every row is still needed");
     assert_eq!(t.revoke_grants(&of_user("alice")).await.unwrap(), 20);
     t.clock.advance(Duration::seconds(1));
 
@@ -353,7 +353,7 @@ async fn purge_removes_only_useless_rows_in_bounded_steps() {
     }
     assert!(lives(&t, &kept.access_token).await);
 
-    // An expired access token goes; the spent refresh token stays, so a late replay is still recognised.
+    // The expired access token is removed. The spent refresh token stays, so a late replay is still recognised.
     t.clock.advance(Duration::hours(2));
     assert!(t.purge(1_000).await.unwrap() >= 2);
     assert!(t.storage.find(&kept.access_token.hash()).await.unwrap().is_none());

@@ -220,7 +220,7 @@ async fn refresh_tokens_are_inactive_by_default() {
         assert_inactive(&t, &app, token.expose()).await;
     }
     active(&t, &app, unspent.access_token.expose()).await;
-    assert!(t.refresh(&app, refresh_of(&unspent)).await.is_ok(), "it was not used by that");
+    assert!(t.refresh(&app, refresh_of(&unspent)).await.is_ok(), "introspection does not use the token");
 }
 
 // covers: IN-03 (RFC 7662 §4), AMB-20

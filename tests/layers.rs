@@ -160,7 +160,7 @@ fn faults(rows: &Rows, path: &str, source: &str) -> Vec<String> {
     faults
 }
 
-/// Every file of a folder with its module path, except unit tests in files of their own.
+/// Every file of a folder with its module path, except unit tests in separate files.
 fn sources(folder: &Path, prefix: &str, found: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

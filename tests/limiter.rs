@@ -350,7 +350,7 @@ async fn each_client_and_each_peer_is_counted_by_itself() {
     let unknown = post("/token", &MACHINE, "nobody-we-know", "a-wrong-guess", HOME);
     assert_eq!(status(&t, &unknown).await, 429, "a client that does not exist looks the same");
     assert_eq!(status(&t, &right(&app, "192.0.2.8")).await, 200, "another peer does not lock the client out");
-    assert_eq!(status(&t, &right(&other, HOME)).await, 200, "nor are its neighbours");
+    assert_eq!(status(&t, &right(&other, HOME)).await, 200, "other clients are not locked out either");
     // Requests without a peer share one count.
     let anonymous = |secret: &str| {
         Request::post_form("/token", form(&MACHINE)).with_header("authorization", basic(&app.id, secret))

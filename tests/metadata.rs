@@ -183,7 +183,7 @@ async fn host_adds_metadata_members_but_overrides_none() {
     expected.insert("service_documentation".to_owned(), json!("https://id.example/docs"));
     expected.insert("ui_locales_supported".to_owned(), json!(["en", "de"]));
     expected.insert("protected_resources".to_owned(), json!(["https://api.example"]));
-    assert_eq!(document(&server), Value::Object(expected), "what has no elements or no value is left out");
+    assert_eq!(document(&server), Value::Object(expected), "empty lists and missing values are left out");
 
     let without = || {
         builder(ISSUER).endpoints(|urls| {

@@ -1,4 +1,5 @@
-//! Protected resource metadata (RFC 9728): clients find the server from the host's API, and the document is true.
+//! Protected resource metadata (RFC 9728): clients find the server from the host app's API, and the document matches
+//! the server.
 
 use grantor::testing::{Fault, ISSUER, TestServer};
 use grantor::{

@@ -127,7 +127,7 @@ async fn old_refresh_token_still_revokes_its_grant() {
         assert_eq!(oldest.expires_at <= grantor::Clock::now(&t.clock), later == Duration::days(15));
         revoked(&t, &REVOKE.request_by(&app, &[("token", refresh_of(&first).expose())])).await;
         assert_dead(&t, &app, &third).await;
-        assert_eq!(t.events.count("refresh_token_reused"), 0, "to revoke is not to reuse");
+        assert_eq!(t.events.count("refresh_token_reused"), 0, "a revocation does not count as reuse");
     }
 }
 
@@ -363,7 +363,7 @@ async fn failing_storage_never_answers_a_revocation_with_200() {
                 t.faults.fail(step, fault);
                 let response = REVOKE.refused(&t, &request, status, error, "a test made").await;
                 assert!(!text(&response).contains("a test made"), "the cause is for the observer only");
-                assert_eq!(t.events.count("token_revoked"), 0, "what did not happen is not reported");
+                assert_eq!(t.events.count("token_revoked"), 0, "a failed revocation is not reported as done");
                 let (stored, grant) = row(&t, hash_of(token)).await;
                 assert_eq!((stored.revoked_at, grant.revoked_at), (None, None), "{kind:?}, step {step}");
                 assert!(lives(&t, &tokens.access_token).await);

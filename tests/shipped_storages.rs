@@ -4,7 +4,7 @@
 #[path = "common/postgres.rs"]
 mod postgres;
 
-#[allow(dead_code, unreachable_pub, reason = "the example is a program of its own")]
+#[allow(dead_code, unreachable_pub, reason = "the example is a separate program")]
 #[path = "../examples/custom_storage.rs"]
 mod custom_storage;
 
@@ -84,7 +84,7 @@ fn sqlite_keeps_the_contract_across_processes() {
         .run()
         .unwrap();
     let options = ["`ephemeral_store` and `interrupted_by`", "`interrupted_by`", OF_ENTRIES];
-    assert_eq!(skipped(&report), options, "nobody can break a connection to a file");
+    assert_eq!(skipped(&report), options, "a file has no connection that could break");
 }
 
 #[test]

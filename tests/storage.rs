@@ -348,7 +348,7 @@ async fn purge_of_large_family_takes_expired_access_tokens_only() {
     for step in 0..20 {
         assert_eq!(storage.purge_expired(at(HOUR), 999).await.unwrap(), 999, "step {step}");
     }
-    assert_eq!(storage.purge_expired(at(HOUR), 999).await.unwrap(), 20, "what is left");
+    assert_eq!(storage.purge_expired(at(HOUR), 999).await.unwrap(), 20, "the remaining rows");
     assert_eq!(storage.purge_expired(at(HOUR), 999).await.unwrap(), 0);
     for token in &tokens {
         let found = storage.find(&token.hash).await.unwrap();
@@ -369,7 +369,7 @@ async fn purge_of_large_family_takes_expired_access_tokens_only() {
     for token in tokens[2..].iter().filter(|token| token.expires_at == at(HOUR)) {
         assert!(storage.find(&token.hash).await.unwrap().is_none());
     }
-    assert_eq!(purge(&storage, at(DAY), 999).await, 1 + 1 + LIVE as usize + 50, "the grant and what was left of it");
+    assert_eq!(purge(&storage, at(DAY), 999).await, 1 + 1 + LIVE as usize + 50, "the grant and its remaining tokens");
 }
 
 #[tokio::test]
@@ -388,7 +388,7 @@ async fn family_under_purge_is_dead_for_a_slow_clock() {
     assert_eq!(storage.revoke_grants(&which, at(SECOND)).await.unwrap(), 0);
     assert_eq!(purge(&storage, at(DAY), 9).await, 6, "five tokens and the grant");
     open(&storage, grant(1), &tokens).await;
-    assert_eq!(redeem(&storage, &spend(&tokens[0], 1), &[]).await, "done", "all of it is free again");
+    assert_eq!(redeem(&storage, &spend(&tokens[0], 1), &[]).await, "done", "its identifiers are free again");
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ async fn endpoint_of_a_capability_is_listed_and_described() {
     assert_eq!(terms("/notes/new"), Some((false, 40)));
     assert_eq!(terms("/echo"), Some((false, t.server.policy().max_body)));
     assert_eq!(t.server.metadata_document()["notes_endpoint"], format!("{ISSUER}/notes"));
-    assert_eq!(t.server.metadata_document().get("notes"), None, "what has no elements is left out");
+    assert_eq!(t.server.metadata_document().get("notes"), None, "an empty list is left out");
     for web in Web::each() {
         let document = web.routes([&t.server]).send(get("/.well-known/oauth-authorization-server")).await.json();
         assert_eq!(document["notes_endpoint"], format!("{ISSUER}/notes"));

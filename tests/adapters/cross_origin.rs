@@ -155,7 +155,7 @@ async fn scripts_may_not_use_other_endpoints_or_pages() {
 
 // covers: TL-17 (RFC 9700 §2.6)
 #[tokio::test(flavor = "local")]
-async fn unknown_paths_are_unknown_to_scripts_too() {
+async fn unknown_paths_give_scripts_no_cors() {
     for web in Web::each() {
         let t = TestServer::new();
         for app in [web.routes([&t.server]), web.host(&t.server)] {

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use crate::common::{basic, form};
 use crate::{App, MACHINE_FORM, REDIRECT_URI, Web, With, get, post, post_as, request, token_of};
 
-/// Records the peers that clients authenticate from. With a door, they wait at it.
+/// Records the peers that clients authenticate from. With a door, each attempt waits until the door opens.
 #[derive(Clone, Default)]
 struct Doorkeeper {
     peers: Arc<Mutex<Vec<Option<IpAddr>>>>,
@@ -95,7 +95,7 @@ async fn authenticator_sees_the_connection_and_no_header() {
         assert_eq!(app.send(spoofed()).await.status, 200);
         assert_eq!(app.send(spoofed().with_peer([192, 0, 2, 7])).await.status, 200);
         assert_eq!(*doorkeeper.peers.lock().unwrap(), [None, Some(Ipv4Addr::new(192, 0, 2, 7).into())]);
-        // They do not replace a credential either.
+        // These headers do not replace a credential either.
         let mut request = spoofed();
         request.headers_mut().remove("authorization");
         assert_eq!(app.send(request).await.status, 401);

@@ -195,7 +195,7 @@ async fn unread_body_ends_the_connection() {
     }
 }
 
-// With actix-web, a caller without a token held a connection by a chunked body that no handler read.
+// Regression: with actix-web, a caller without a token held a connection with a chunked body that no handler read.
 #[tokio::test(flavor = "local")]
 async fn unread_body_of_refused_api_request_ends_the_connection() {
     let oauth = TestServer::new().server;

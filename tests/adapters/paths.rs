@@ -114,7 +114,7 @@ async fn issuer_with_a_path_is_served_at_exactly_that_path() {
 
 // covers: MD-21 (RFC 8414 §2), B43
 #[tokio::test(flavor = "local")]
-async fn endpoint_that_is_switched_off_is_not_there() {
+async fn disabled_endpoint_gets_404() {
     let server = elsewhere(ISSUER, |urls| {
         urls.revocation = None;
         urls.introspection = None;

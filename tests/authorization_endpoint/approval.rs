@@ -88,7 +88,7 @@ async fn repeated_login_demand_ends_in_an_error_not_a_loop() {
         let mut visits = 0;
         let answer = loop {
             visits += 1;
-            assert!(visits < 10, "the request runs in circles");
+            assert!(visits < 10, "the request loops");
             match visit(&t, &target, session).await {
                 // A login page that is loaded again still works.
                 Interaction::Login(login) => target = login.return_target(),

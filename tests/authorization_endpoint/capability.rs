@@ -125,7 +125,7 @@ async fn refusal_of_a_capability_is_sent_to_the_client() {
         let answer = refused(&t, &faulty).await;
         assert!(!describe(&answer).contains("tenant"), "{}", describe(&answer));
     }
-    assert!(tenants.seen.lock().unwrap().is_empty(), "only a request that is in order is checked");
+    assert!(tenants.seen.lock().unwrap().is_empty(), "only a valid request is checked");
 
     drop(refused(&both, &Ask::code(&same).with("tenant", "red")).await);
     assert_eq!(*zone.0.lock().unwrap(), 0, "the first refusal counts");

@@ -22,7 +22,7 @@ async fn missing_or_unknown_client_gets_an_error_page() {
     for unknown in ["nobody", "public-1 ", " public-1", "public-1\0", "public-", "\u{ff50}ublic-1", &too_long] {
         let answer = refused(&t, &Ask::code(&app).with("client_id", unknown)).await;
         assert_page(&answer, 400, "invalid_client", "the client is not registered with this server");
-        assert_eq!(answer.header("www-authenticate"), None, "a browser has no answer to a challenge");
+        assert_eq!(answer.header("www-authenticate"), None, "a browser can't answer a challenge");
     }
     let events = t.events.events();
     assert_eq!(events.len(), 8);

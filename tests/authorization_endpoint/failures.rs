@@ -83,7 +83,7 @@ async fn lost_answer_at_approval_sends_no_code() {
     let answer: Response = consent(&t, &Ask::code(&app)).await.approve(by("alice")).await.into();
     assert_error(&answer, CALLBACK, "temporarily_unavailable", STATE);
     assert_eq!(t.events.names(), ["authorization_refused"]);
-    // The grant was stored all the same; it ends with its code, which no client received.
+    // The grant was stored anyway. It ends with its code, which no client received.
     assert_eq!(grants_of(&t, &app).await.len(), 1);
     t.clock.advance(Duration::minutes(1));
     assert!(grants_of(&t, &app).await.is_empty());

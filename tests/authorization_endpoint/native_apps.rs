@@ -186,7 +186,7 @@ async fn undotted_scheme_redirects_if_policy_lists_it() {
     });
     let app = t.register(client(), None).await;
     let waiting = pending(&t, &Ask::code(&app)).await;
-    assert_eq!(waiting.redirect_host(), Some("cursor"), "what follows the scheme tells nothing");
+    assert_eq!(waiting.redirect_host(), Some("cursor"), "the text after the scheme is not a host");
     let answer = approved(&t, &Ask::code(&app)).await;
     let location = answer.header("location").unwrap();
     assert!(location.starts_with(&format!("{uri}&code=")), "{location}");

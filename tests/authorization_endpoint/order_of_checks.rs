@@ -100,7 +100,7 @@ async fn earlier_of_two_faults_decides() {
     for (at, earlier) in FAULTS.iter().enumerate() {
         check(&t, earlier, earlier, &(earlier.spoil)(ask.clone())).await;
         for later in &FAULTS[at + 1..] {
-            assert!(earlier.rank <= later.rank, "the table is in order");
+            assert!(earlier.rank <= later.rank, "the table is sorted by rank");
             if earlier.rank < later.rank && earlier.parameter != later.parameter {
                 check(&t, earlier, later, &(later.spoil)((earlier.spoil)(ask.clone()))).await;
                 pairs += 1;

@@ -92,7 +92,10 @@ async fn redirect_uri_with_any_difference_gets_a_page() {
     assert_eq!(t.events.count("authorization_refused"), t.events.events().len());
     let events = t.events.events();
     assert!(events.iter().all(|event| event.text.contains("UnregisteredRedirectUri")), "{:?}", events.first());
-    assert!(events.iter().any(|event| event.text.contains(&format!("ClientId({:?})", public.id))), "who is known");
+    assert!(
+        events.iter().any(|event| event.text.contains(&format!("ClientId({:?})", public.id))),
+        "the event names the client"
+    );
 }
 
 // covers: AZ-07 (RFC 6749 §3.1.2.4, §4.1.2.1), B1

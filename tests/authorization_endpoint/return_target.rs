@@ -137,7 +137,7 @@ async fn return_target_is_a_path_of_authorization_endpoint() {
     }
 }
 
-/// A parser of the query alone would take it for the request of another client.
+/// A parser that reads only the query would see a request of another client.
 // covers: B37
 #[tokio::test]
 async fn return_target_beside_a_known_parameter_is_refused() {

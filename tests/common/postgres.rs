@@ -126,7 +126,7 @@ impl Postgres {
         self.url(&name)
     }
 
-    /// Where a database of this server is reached.
+    /// The address of a database of this server.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://grantor@localhost/{database}?host={}", self.directory.display())
     }

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Installs the packages of a lock file into a folder with npm, and copies the files that use them there. Node searches
-/// packages beside a script only.
+/// Installs the packages of a lock file into a folder with npm, and copies the files that use them there. Node looks
+/// for packages only in the folders above a script.
 pub fn npm(source: &Path, folder: &Path, files: &[&str]) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| error.to_string())?;
     for file in ["package.json", "package-lock.json"].iter().chain(files) {

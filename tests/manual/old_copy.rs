@@ -100,11 +100,11 @@ async fn restored_copy_revives_tokens_until_all_are_revoked() {
     assert!(!server.accepts(&bob).await);
 
     let restored = Server::open(&old, &clock).await;
-    assert!(restored.accepts(&bob).await, "what was revoked lives again");
-    assert!(!restored.accepts(&newer).await, "what was issued is unknown");
+    assert!(restored.accepts(&bob).await, "the revoked grant works again");
+    assert!(!restored.accepts(&newer).await, "the token issued later is unknown");
     let error = restored.refresh(newer.refresh_token.as_ref().unwrap()).await.unwrap_err();
     assert_eq!(error.code(), "invalid_grant");
-    assert!(restored.accepts(&alice).await, "and nothing was revoked by that");
+    assert!(restored.accepts(&alice).await, "the unknown token revoked nothing");
     let revived = restored.refresh(spent).await.unwrap();
 
     assert_eq!(restored.revoke_everything().await, 2);

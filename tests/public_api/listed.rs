@@ -34,7 +34,7 @@ const PUBLIC_DEPENDENCIES: [&str; 16] = [
 /// Methods of derived traits, which are as public as the trait and add nothing.
 const DERIVED: [&str; 9] = ["clone", "cmp", "default", "deserialize", "eq", "fmt", "hash", "partial_cmp", "serialize"];
 
-/// `GRANTOR_WRITE_PUBLIC_API=1` writes the listing anew.
+/// `GRANTOR_WRITE_PUBLIC_API=1` rewrites the listing.
 #[test]
 fn public_api_matches_the_listing() {
     let Some(found) = public_api() else { return };

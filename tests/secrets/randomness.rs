@@ -105,8 +105,8 @@ fn flipped(value: &str, place: usize, by: char) -> String {
     value.chars().enumerate().map(|(at, c)| if at == place { by } else { c }).collect()
 }
 
-/// Every value that differs in one character. The last character takes all others, as its lowest two bits mean
-/// nothing to a decoder.
+/// Every value that differs in one character. The last character is replaced by all others, because a decoder ignores
+/// its lowest two bits.
 fn neighbours(value: &str) -> Vec<String> {
     let last = value.len() - 1;
     let others = |c: char| ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['-', '_']).filter(move |it| *it != c);

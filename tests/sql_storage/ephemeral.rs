@@ -41,7 +41,7 @@ fn assert_no_repetition(versions: &[Version]) {
 }
 
 #[tokio::test]
-async fn versions_go_on_after_sqlite_is_opened_again() {
+async fn entry_versions_continue_after_sqlite_reopens() {
     let folder = Folder::new();
     let mut versions = Vec::new();
     for _ in 0..3 {
@@ -53,7 +53,7 @@ async fn versions_go_on_after_sqlite_is_opened_again() {
 }
 
 #[tokio::test]
-async fn versions_go_on_after_postgresql_is_opened_again() {
+async fn entry_versions_continue_after_postgresql_reopens() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let mut versions = Vec::new();

@@ -307,7 +307,7 @@ async fn critical_member_of_consent<S: Editable>(node: &Node<S>) {
     assert!(matches!(next().await, Interaction::Proceed(_)), "bob has agreed before");
     let members = json!({ "authorization_details": [], "crit": ["authorization_details"] });
     node.storage.edit(Row::GrantOf(&approved.refresh_token.unwrap().hash()), &members).await;
-    assert!(matches!(next().await, Interaction::Consent(_)), "to what is unknown");
+    assert!(matches!(next().await, Interaction::Consent(_)), "the unknown member needs consent");
     assert_eq!(node.refresh(&refresh).await.status(), 200, "alice's grant is another one");
 }
 
@@ -399,7 +399,7 @@ async fn client_of_newer_node<S: Editable>(node: &Node<S>) {
     node.assert_unenforced(&node.t.server.token(&node.as_client("/token", &pairs)).await, "dpop_bound");
     let introspected = node.t.server.introspect(&node.as_client("/introspect", &[("token", "x")])).await;
     assert_eq!(introspected.status(), 503);
-    let page = node.authorize().await.expect_err("what restricts the client is unknown").to_response();
+    let page = node.authorize().await.expect_err("the restriction of the client is unknown").to_response();
     assert_eq!((page.status(), page.header("location")), (503, None));
     let last = node.t.events.events().pop().unwrap();
     assert!(last.name == "authorization_refused" && last.text.contains("dpop_bound"), "{}", last.text);

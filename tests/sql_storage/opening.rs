@@ -168,7 +168,7 @@ async fn url_opens_the_file_that_its_path_opens() {
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(by_url.pool()).await.unwrap();
     assert_eq!(mode, "wal");
     let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(by_url.pool()).await.unwrap();
-    assert_eq!(synchronous, 2, "what was answered survives the machine");
+    assert_eq!(synchronous, 2, "committed writes survive a power failure");
 
     for in_memory in [
         "sqlite:",

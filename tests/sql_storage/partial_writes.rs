@@ -58,7 +58,7 @@ async fn failed_write_rolls_back_the_sqlite_step() {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(storage.pool()).await.unwrap();
     };
     for (number, (write, when)) in (1..).zip(WRITES) {
-        // A new name: a connection that has not seen the last one dropped would say that it exists.
+        // Use a new name, because a connection that has not seen the drop of the last one would report that it exists.
         let refuse = format!(
             "CREATE TRIGGER refused_{number} BEFORE {write} WHEN {when} BEGIN SELECT RAISE(ABORT, 'the test refuses it'); END"
         );

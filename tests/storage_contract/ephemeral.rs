@@ -236,7 +236,7 @@ impl Model {
         if self.has(Bug::ChecksTheLengthTooLate) { check_value(value) } else { Ok(()) }
     }
 
-    /// Reads first, in a separate step, with the bugs that do so.
+    /// With some bugs, reads first in a separate step.
     async fn look(
         &self,
         bug: Bug,

@@ -233,7 +233,7 @@ impl Model {
         }
     }
 
-    /// Why a grant is not opened, other than by a failure.
+    /// The reason why a grant is not opened, other than a failure.
     fn why_not_open(&self, state: &State, grant: &Grant, tokens: &[StoredToken]) -> Option<Opened> {
         let parent = grant.parent_grant.and_then(|id| state.grants.get(&id)).filter(|it| !state.begun.contains(&it.id));
         let may_open = match self.bug {
@@ -246,7 +246,7 @@ impl Model {
         if !may_open {
             return Some(Opened::ParentDead);
         }
-        // These bugs show while the first grant lives; later effects belong to another clause.
+        // These bugs show while the first grant is live. Later effects belong to another clause.
         let lives = |row: &StoredToken| state.grants.get(&row.grant_id).is_some_and(|of| of.is_live(grant.opened_at));
         let is_overlooked =
             |row: &StoredToken| (self.has(Bug::FailsForUsedKeys) || self.has(Bug::ForgetsKeys)) && lives(row);
@@ -420,13 +420,13 @@ impl Model {
             grant.revoked_at = before.revoked_at;
         }
         let refused = match self.bug {
-            // It has decided before. All but the decision is atomic: rows purged in between stay purged.
+            // The call has already decided. Everything but the decision is atomic: rows purged in between stay purged.
             Bug::ChecksThenActs => {
                 let is_there =
                     state.grants.contains_key(&redemption.grant_id) && !state.begun.contains(&redemption.grant_id);
                 (!is_there).then_some(RedeemOutcome::Dead)
             }
-            // It has looked for its own attempt before, so any attempt now belongs to another call.
+            // The call has already looked for its own attempt, so an attempt that appears now belongs to another call.
             Bug::LooksForTheAttemptFirst => match self.refuse(state, redemption) {
                 Some(RedeemOutcome::Done) => Some(RedeemOutcome::AlreadySpent),
                 other => other,

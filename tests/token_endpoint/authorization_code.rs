@@ -58,7 +58,7 @@ async fn redirect_uri_must_be_repeated_exactly() {
     ] {
         bad_grant(&t, &token_as(&app, &with(&pairs, "redirect_uri", wrong)), "RedirectUriMismatch").await;
     }
-    assert_eq!(rows(&t, &[approved.code().hash()]).await, before, "a failed attempt leaves a code as it was");
+    assert_eq!(rows(&t, &[approved.code().hash()]).await, before, "a failed attempt changes no code");
     granted(&t, &token_as(&app, &pairs)).await;
 }
 
@@ -99,7 +99,7 @@ async fn oauth_2_1_client_may_omit_redirect_uri_not_change_it() {
     let changed = token_as(&app, &with(&pairs, "redirect_uri", "https://app.example/other"));
     bad_grant(&t, &changed, "RedirectUriMismatch").await;
     granted(&t, &token_as(&app, &with(&pairs, "redirect_uri", ""))).await;
-    // Without PKCE nothing would replace the redirect URI.
+    // Without PKCE, no other check would replace that of the redirect URI.
     let approved = t.authorize(&app).without_pkce().approve_as("alice").await;
     let pairs = redemption(&approved, &app);
     bad_grant(&t, &token_as(&app, &with(&pairs, "redirect_uri", "")), "RedirectUriMismatch").await;

@@ -122,7 +122,7 @@ async fn failed_authentication_is_401_with_one_body() {
         bodies.push((response.body().to_vec(), header_values(&response, "www-authenticate").join("")));
     }
     bodies.dedup();
-    assert_eq!(bodies.len(), 1, "the answers can be told apart");
+    assert_eq!(bodies.len(), 1, "the answers differ");
 }
 
 // covers: CA-05 (RFC 6749 §2.3.1), CA-06 (RFC 7617 §2), AMB-03
@@ -210,7 +210,7 @@ async fn unencoded_basic_credentials_get_advice_to_encode() {
     let response = bad_client(&t, &raw_basic(format!("strict:{secret}")), "UnencodedCredentials").await;
     answers.push((response.body().to_vec(), header_values(&response, "www-authenticate").join("")));
     answers.dedup();
-    assert_eq!(answers.len(), 1, "the answers can be told apart");
+    assert_eq!(answers.len(), 1, "the answers differ");
     let told = "client authentication failed: form-encode the identifier and the secret in Authorization: Basic";
     assert_eq!(crate::common::json(&response)["error_description"], told);
     // Without such characters, or with the secret in the body, the error has no hint.

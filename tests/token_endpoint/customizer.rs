@@ -292,7 +292,7 @@ async fn repeat_with_shortened_access_token_revokes_nothing() {
 
     let answer = bad_grant(&t, &refresh(&app, "unknown"), "UnknownToken").await;
     spy.writes();
-    // Less than a second is left of the access token, then nothing, and then the window of 30 seconds is about to end.
+    // The access token has less than a second left, then none. Then the window of 30 seconds is about to end.
     for elapsed in [TICK, Duration::SECOND, Duration::seconds(20) - TICK * 3] {
         t.clock.advance(elapsed);
         let refused = bad_grant(&t, &old, "RetryRefused").await;
@@ -349,7 +349,7 @@ async fn shortened_lifetime_still_ends_with_the_grant() {
     assert_eq!(tokens.expires_in, Duration::minutes(3));
 }
 
-/// Storages are given whole microseconds.
+/// Storages get whole microseconds.
 #[tokio::test]
 async fn shortened_lifetime_is_stored_in_whole_microseconds() {
     let (t, app, _, scripted) = customized().await;

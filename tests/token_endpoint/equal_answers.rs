@@ -502,7 +502,7 @@ impl Authenticator for Down {
     }
 }
 
-/// The host's decision does not tell a first refresh from a repeated one, and spends nothing.
+/// The host app's decision has the same effect on a first and a repeated refresh, and spends nothing.
 #[tokio::test]
 async fn host_is_called_alike_on_refresh_and_repeat() {
     for (says, status) in [

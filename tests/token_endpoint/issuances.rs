@@ -76,7 +76,7 @@ pub(crate) async fn build(
         .entropy(t.entropy.clone())
         .observer(t.events.clone())
         .extension_grant(Ticket(GrantType::new(TICKET).unwrap()));
-    change(builder).build().await.expect("the settings make sense")
+    change(builder).build().await.expect("the settings are valid")
 }
 
 /// Requests that each get tokens for [`SCOPE`], each with a separate grant; all but client credentials for alice.

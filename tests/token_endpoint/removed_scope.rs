@@ -53,7 +53,7 @@ async fn offering(t: &TestServer, scopes: &[&str], change: impl FnOnce(Builder) 
         .observer(t.events.clone())
         .extension_grant(Deriving(GrantType::new(DERIVING).unwrap()));
     let builder = scopes.iter().fold(builder, |builder, scope| builder.scope(*scope, "A scope"));
-    change(builder).build().await.expect("the settings make sense")
+    change(builder).build().await.expect("the settings are valid")
 }
 
 const ALL: [&str; 3] = ["user:read", "user:write", "offline_access"];

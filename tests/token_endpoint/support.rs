@@ -216,7 +216,7 @@ pub(crate) async fn change_client(
     let before = t.storage.find_client(&app.id).await.unwrap().expect("the client");
     let mut parts = before.parts().clone();
     change(&mut parts);
-    let changed = Client::from_parts(parts).expect("a client that makes sense");
+    let changed = Client::from_parts(parts).expect("valid client parts");
     t.storage.update(changed, before.version()).await.expect("an update");
 }
 
@@ -281,5 +281,5 @@ pub(crate) async fn restarted<S: Storage + ClientStore + grantor::EphemeralStore
         .policy(policy)
         .build()
         .await
-        .expect("the settings make sense")
+        .expect("the settings are valid")
 }

@@ -328,7 +328,7 @@ async fn consent_form_of_an_earlier_session_is_refused() {
     cookies.log_in().await;
     let late = cookies.submit(&consent, "/consent", &answer).await;
     assert_eq!((late.status, &late.location), (400, &None));
-    // The page blames nobody, and links back to the request.
+    // The page does not blame the user, and links back to the request.
     for page in [visitor, late] {
         assert!(page.body.contains("This page can no longer be used"), "{}", page.body);
         let again = page.link("/authorize?return_target=").expect("a way back");

@@ -32,7 +32,7 @@ async fn is_active(example: &Example, token: &str) -> bool {
     told["active"].as_bool().unwrap()
 }
 
-// Regression: the example server could not take a key out.
+// Regression: the example server could not remove a key.
 #[tokio::test]
 async fn removed_key_is_gone_and_its_tokens_fail() {
     let folder = Folder::new();

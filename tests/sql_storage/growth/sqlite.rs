@@ -85,7 +85,7 @@ async fn full_sqlite_needs_no_more_work_per_request() {
     plans_use_indexes(&storage, load).await;
     print_ratios("SQLite", number, &times(&storage, load).await, &times(&small, small_load).await);
     a_large_family_is_one_row_to_revoke(&storage).await;
-    // Like another process: it does not queue with the purge, but must find the lock free.
+    // Like another process, this writer does not queue with the purge, but must find the lock free.
     let elsewhere = SqliteOptions::new().table_prefix("growth_").open(folder.file()).await.unwrap();
     let purged = purge_beside_issuance(&storage, &elsewhere).await;
     assert!(purged.0 > 10_000 && purged.1.len() > 10, "{} rows, {} issuances", purged.0, purged.1.len());
