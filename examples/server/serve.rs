@@ -238,7 +238,7 @@ mod tests {
 
     const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 
-    // Regression: a client that sends half a request must not hold a connection for ever.
+    // Regression: a client that sends half a request must not hold a connection forever.
     #[tokio::test]
     async fn slow_headers_and_idle_connections_are_closed() {
         let served = served(Limits { headers: SOON, ..LIMITS }).await;
