@@ -134,7 +134,7 @@ const fn in_english(cause: ErrorCause) -> [&'static str; 3] {
         _ => [
             "This request can\u{2019}t be completed",
             "This server can\u{2019}t accept the request of the application that you came from",
-            "Go back to the application and try again. If that does not help, tell its developers.",
+            "Go back to the application and try again. If that does not help, contact its developers.",
         ],
     }
 }

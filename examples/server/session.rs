@@ -330,7 +330,8 @@ mod tests {
         assert_eq!(lock(&sessions.0.records).keys().collect::<Vec<_>>(), [&live]);
     }
 
-    // An approval that had found its session opened a grant after "log out everywhere" had revoked those of its user.
+    // Regression: an approval that had found its session opened a grant after "log out everywhere" had revoked the
+    // grants of its user.
     #[tokio::test]
     async fn end_of_all_sessions_waits_for_approvals_under_way() {
         let (sessions, user) = (Sessions::default(), Subject::new("ada").unwrap());

@@ -43,7 +43,7 @@ pub(crate) async fn open(flag: Option<&str>) -> Result<Opened, StartError> {
     }
 }
 
-/// Rejects URLs, and names that SQLite takes for a database in memory. Each connection would have its own.
+/// Rejects URLs, and names that SQLite reads as a database in memory. Each connection would have its own.
 fn is_file_name(text: &str) -> bool {
     !text.is_empty() && !text.starts_with("//") && !text.starts_with("file:") && text != ":memory:"
 }
@@ -102,7 +102,7 @@ async fn postgres(url: &str) -> Result<Opened, StartError> {
     Ok(self::opened(storage, accounts, Some(place)))
 }
 
-/// Returns whether a part of the password would be taken for the host or the database name, which are printed.
+/// Returns whether a part of the password would be read as the host or the database name, which are printed.
 #[cfg(feature = "postgres")]
 fn has_raw_password(url: &str) -> bool {
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
