@@ -418,7 +418,7 @@ impl RotatingKeys {
         let key = SigningKey::from_der(algorithm, &der).map_err(|_| format!("the stored key {id:?} can't be read"))?;
         let key = key.with_id(id);
         if key.public_key() != public {
-            return Err(format!("the stored key {id:?} does not belong to its public half"));
+            return Err(format!("the stored key {id:?} does not belong to its public half: remove the key"));
         }
         Ok(Private { wrapped, key: Arc::new(key) })
     }
@@ -426,7 +426,11 @@ impl RotatingKeys {
 
 fn parse(value: &[u8]) -> Result<Stored, &'static str> {
     let stored: Stored = serde_json::from_slice(value).map_err(|_| MALFORMED)?;
-    if stored.format == FORMAT { Ok(stored) } else { Err("the stored keys have a format of another version") }
+    if stored.format == FORMAT {
+        Ok(stored)
+    } else {
+        Err("the stored keys have the format of another version: upgrade this node")
+    }
 }
 
 fn unavailable(error: impl Into<BoxError>) -> KeyError {

@@ -59,7 +59,7 @@ pub enum InvalidKey {
     #[error("keys must be RSA, EC on P-256 or P-384, or OKP on Ed25519")]
     Type,
     /// A private or symmetric key was given instead of a public key.
-    #[error("this is a private or symmetric key; only public keys may be given here")]
+    #[error("the key is private or symmetric: give a public key")]
     Private,
     /// An RSA key has fewer than 2048 or more than 8192 bits.
     #[error("RSA keys must have 2048 to 8192 bits")]

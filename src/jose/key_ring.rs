@@ -49,22 +49,24 @@ struct Ring {
 #[non_exhaustive]
 pub enum KeyRingError {
     /// No key signs.
-    #[error("a key ring needs a key that signs")]
+    #[error("the key ring has no key that signs: add one with sign_with")]
     NoSigner,
     /// A key has no algorithm, or its identifier does not have 1 to 256 bytes.
     #[error("each key of a ring needs an identifier (`kid`) of 1 to 256 bytes and an algorithm (`alg`)")]
     Incomplete,
     /// Two keys have the same identifier.
-    #[error("two keys of the ring have the identifier {0:?}")]
+    #[error("two keys of the ring have the identifier {0:?}: give each key its own identifier")]
     SameId(Box<str>),
     /// A key occurs twice, and would sign with two algorithms (RFC 8725 §3.1).
-    #[error("the key {0:?} is in the ring twice; each key is for one algorithm")]
+    #[error("the key {0:?} is in the ring twice: use a separate key for each algorithm")]
     SameKey(Box<str>),
     /// Two keys sign with the same algorithm.
-    #[error("two keys of the ring sign with {0}; one signs, the others are only published")]
+    #[error("two keys of the ring sign with {0}: sign with one of them, and only publish the other")]
     SameAlgorithm(Algorithm),
     /// The new ring signs with other algorithms than the old one, and the metadata does not name them.
-    #[error("the new ring signs with other algorithms than the old one")]
+    #[error(
+        "the new ring signs with other algorithms than the old one: use the same algorithms, or build a new server"
+    )]
     OtherAlgorithms,
 }
 

@@ -48,13 +48,13 @@ pub(crate) enum Typ<'a> {
 /// The reason why a text is not accepted. Clients do not see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unacceptable {
-    #[error("it is not a signed JSON object in the compact form, or too long")]
+    #[error("the text is not a signed JSON object in the compact form, or is too long")]
     Malformed,
-    #[error("it has another type")]
+    #[error("the text has another type")]
     Type,
-    #[error("its algorithm is not accepted here")]
+    #[error("the algorithm of the text is not accepted")]
     Algorithm,
-    #[error("no key has its identifier and algorithm")]
+    #[error("no key has the identifier and algorithm of the text")]
     UnknownKey,
     #[error("the signature does not match")]
     Signature,
