@@ -529,7 +529,7 @@ async fn introspection_event_names_caller_and_grant() {
     let introspected = |caller: &TestClient, grant| vec![("token_introspected", Some(caller.id.clone()), grant)];
     for (what, caller, token, expected) in [
         ("a live access token", &api, access, Some(grant)),
-        ("the same once more", &api, access, Some(grant)),
+        ("the same again", &api, access, Some(grant)),
         ("a client's own", &app, access, Some(grant)),
         ("a client's own refresh token", &app, refresh, Some(grant)),
         ("a refresh token, which is not for an API", &api, refresh, None),

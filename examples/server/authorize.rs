@@ -146,7 +146,7 @@ fn name_of(client: &Client) -> &str {
 /// More permissions than this are shown in groups, with links that select all or none of them.
 const FEW: usize = 8;
 
-/// Renders a checkbox for each scope. The page runs no script, so `all` and `none` are links that load it anew.
+/// Renders a checkbox for each scope. The page runs no script, so `all` and `none` are links that load it again.
 fn permissions(request: &PendingAuthorization, selects_none: bool) -> Markup {
     let scopes: Vec<_> = request.scopes().collect();
     let checkbox = |scope: &DescribedScope<'_>| {

@@ -295,10 +295,10 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
                 .await
                 .is_ok()
         {
-            return Err(is("is taken for an access token"));
+            return Err(is("is accepted as an access token"));
         }
         if thorough && self.introspected(&held.text, false).await? != Some(None) {
-            return Err(is("is told to a resource server"));
+            return Err(is("is visible to a resource server"));
         }
         match name.1 {
             Kind::Refresh if held.client == CONFIDENTIAL => self.introspected(&held.text, true).await,

@@ -48,7 +48,7 @@ fn public_api_matches_the_listing() {
     assert!(
         difference.is_empty(),
         "the public API is not the one in tests/public_api.txt:\n{}\nIf that is meant, say so in CHANGELOG.md, and write the \
-         listing anew with GRANTOR_WRITE_PUBLIC_API=1. A line that goes or changes breaks hosts.",
+         listing again with GRANTOR_WRITE_PUBLIC_API=1. A line that is removed or changed breaks hosts.",
         difference.join("\n")
     );
 }

@@ -62,9 +62,9 @@ fn migrations_that_were_released_have_not_changed() {
         let found = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         assert_eq!(
             found, digest,
-            "migrations/{file} has changed. Databases that were made with the old one refuse to open with the new one: put the \
-             file back as it was and write what is to be different into a new file with the next number. Only while no \
-             release has it, write its new digest here instead."
+            "migrations/{file} has changed. Databases that were made with the old file refuse to open with the new one: restore the \
+             file, and write the change into a new file with the next number. If no release has the file yet, write its new \
+             digest here instead."
         );
     }
     let files = |of: &str| std::fs::read_dir(folder.join(of)).unwrap().count();

@@ -1,5 +1,5 @@
 //! Runs the code of the page about changing from other libraries.
-#![allow(unreachable_pub, reason = "the page shows what is `pub` in an app of its own")]
+#![allow(unreachable_pub, reason = "the page shows `pub` items of a separate app")]
 
 mod client;
 mod token;

@@ -1,10 +1,5 @@
 //! Runs the code of the page about signing keys, except the parts that need a key service.
-#![allow(
-    clippy::unused_async,
-    dead_code,
-    unreachable_pub,
-    reason = "the page shows what is `pub` in an app of its own"
-)]
+#![allow(clippy::unused_async, dead_code, unreachable_pub, reason = "the page shows `pub` items of a separate app")]
 
 mod rotating;
 
