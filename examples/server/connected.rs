@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
+use grantor::axum::run_to_completion;
 use grantor::policy::RefreshTokens;
 use grantor::storage::GrantSelector;
 use grantor::{Client, ClientId, Connection, Connections, Grant, GrantType, Policy};
@@ -74,7 +75,8 @@ pub(crate) async fn revoke(
     Ok(revoke_selected(&app, id.map(|id| GrantSelector::SubjectAndId(user.clone(), id))).await)
 }
 
-/// Revokes the selected grants. Every selector names the user, so that no user can end the grants of another.
+/// Revokes the selected grants, even if the browser disconnects. Every selector names the user, so that no user can end
+/// the grants of another.
 async fn revoke_selected(app: &App, which: Option<GrantSelector>) -> Response {
     let Some(which) = which else {
         return page::error(
@@ -83,7 +85,8 @@ async fn revoke_selected(app: &App, which: Option<GrantSelector>) -> Response {
             "It may have ended already. Go back and reload the page.",
         );
     };
-    match app.oauth.revoke_grants(&which).await {
+    let oauth = app.oauth.clone();
+    match run_to_completion(async move { oauth.revoke_grants(&which).await }).await {
         Ok(_) => Redirect::to("/connected").into_response(),
         Err(_) => {
             page::error(503, "The access has not ended", "The server has a problem. Please try again in a moment.")
@@ -99,8 +102,9 @@ pub(crate) async fn revoke_all(
     OwnForm { session, .. }: OwnForm<()>,
 ) -> Result<Response, Redirect> {
     let user = session.require_user("/connected")?;
-    app.sessions.log_out_everywhere(user).await;
-    if app.oauth.revoke_grants(&GrantSelector::Subject(user.clone())).await.is_err() {
+    let (oauth, everything) = (app.oauth.clone(), GrantSelector::Subject(user.clone()));
+    let revocation = async move { oauth.revoke_grants(&everything).await };
+    if app.sessions.log_out_everywhere(user, revocation).await.is_err() {
         let hint = "You are logged out, but applications may still have access. Log in and try again.";
         return Ok(page::error(503, "The access has not ended", hint));
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use grantor::axum::run_to_completion;
 use grantor::client::ClientCredential;
 use grantor::storage::RegistryError;
 use grantor::{Client, ClientId, ClientSecret, Subject};
@@ -135,7 +136,7 @@ pub(crate) async fn new_secret(
 
 /// `POST /applications/remove`
 ///
-/// The owner is removed last. If a step fails, the owner can try again.
+/// The owner is removed last. If a step fails, the owner can try again. The steps run even if the browser disconnects.
 pub(crate) async fn remove(
     State(app): State<App>,
     OwnForm { session, fields }: OwnForm<Which>,
@@ -145,8 +146,12 @@ pub(crate) async fn remove(
         return Err(too_fast());
     }
     let id = own_id(&app, user, &fields.client).await?;
-    app.clients.remove(&id, OffsetDateTime::now_utc()).await.map_err(|error| refused(&error))?;
-    app.accounts.remove_application(user, &id).await.map_err(|_| failed())?;
+    let user = user.clone();
+    run_to_completion(async move {
+        app.clients.remove(&id, OffsetDateTime::now_utc()).await.map_err(|error| refused(&error))?;
+        app.accounts.remove_application(&user, &id).await.map_err(|_| failed())
+    })
+    .await?;
     Ok(Redirect::to("/applications").into_response())
 }
 

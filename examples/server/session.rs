@@ -69,12 +69,22 @@ impl Sessions {
         layer.with_name(session_cookie(secure))
     }
 
-    /// Ends every session of a user, in every browser. Waits for current approvals, so that a revocation afterwards
-    /// also ends their grants.
-    pub(crate) async fn log_out_everywhere(&self, user: &Subject) {
+    /// Ends every session of a user, in every browser, and then runs a revocation. Waits for current approvals, so that
+    /// the revocation also ends their grants. The revocation runs even if the browser disconnects: the user has no
+    /// session to try again with.
+    pub(crate) async fn log_out_everywhere<T: Send + 'static>(
+        &self,
+        user: &Subject,
+        revocation: impl Future<Output = T> + Send + 'static,
+    ) -> T {
         let is_theirs = |record: &Record| record.data.get(USER).is_some_and(|own| own == user.as_str());
         lock(&self.0.records).retain(|_, record| !is_theirs(record));
-        drop(self.approvals_of(user).write().await);
+        let (sessions, user) = (self.clone(), user.clone());
+        run_to_completion(async move {
+            drop(sessions.approvals_of(&user).write().await);
+            revocation.await
+        })
+        .await
     }
 
     /// Runs an approval, which opens a grant for a user. `None` if the session has ended since the request arrived.
@@ -343,7 +353,7 @@ mod tests {
         let mut approval = pin!(sessions.while_logged_in(id, &user, approved));
         let mut context = Context::from_waker(Waker::noop());
         assert!(approval.as_mut().poll(&mut context).is_pending());
-        let mut end = pin!(sessions.log_out_everywhere(&user));
+        let mut end = pin!(sessions.log_out_everywhere(&user, async {}));
         assert!(end.as_mut().poll(&mut context).is_pending(), "it does not wait");
         // An approval that begins now is too late.
         let late = sessions.while_logged_in(id, &user, async {});
@@ -351,5 +361,18 @@ mod tests {
         assert_eq!(approval.await, Some(Ok(())));
         end.await;
         assert_eq!(late.await, None);
+    }
+
+    // Regression: a second click cancels the first request. The sessions had ended, and the grants lived on.
+    #[tokio::test]
+    async fn revocation_after_logout_everywhere_runs_without_browser() {
+        let (sessions, user) = (Sessions::default(), Subject::new("ada").unwrap());
+        let approval = sessions.approvals_of(&user).read().await;
+        let (revoke, revoked) = tokio::sync::oneshot::channel();
+        let mut end = Box::pin(sessions.log_out_everywhere(&user, async { revoke.send(()) }));
+        assert!(end.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(end);
+        drop(approval);
+        revoked.await.unwrap();
     }
 }
