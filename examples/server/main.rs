@@ -145,16 +145,18 @@ fn routes(app: App) -> Router {
         .route("/demo/result", get(demo::result))
         .layer(app.sessions.layer(app.secure));
     let own_account = require(&app.oauth, [registration::SCOPE]);
-    pages
+    let routes = pages
         .merge(grantor::axum::routes(&app.oauth))
         .route("/api/me", get(api::read).layer(require(&app.oauth, [&app.api_scopes.read]).any_origin()))
         .route("/api/application", get(registration::read).put(registration::change).layer(own_account))
         .route("/api/me", put(api::change).layer(require(&app.oauth, [&app.api_scopes.change]).any_origin()))
         .fallback(page::not_found)
-        .layer(DefaultBodyLimit::max(64 * 1024))
-        .layer(map_response(async |answer| page::with_retry_after(answer)))
-        .layer(from_fn_with_state(app.clone(), peer::behind_proxies))
-        .with_state(app)
+        // One call, because each call puts all routes into another box.
+        .layer((map_response(async |answer| page::with_retry_after(answer)), DefaultBodyLimit::max(64 * 1024)));
+    if app.trusted_proxies.is_empty() {
+        return routes.with_state(app);
+    }
+    routes.layer(from_fn_with_state(app.clone(), peer::behind_proxies)).with_state(app)
 }
 
 /// Returns a future that is ready after Ctrl-C (SIGINT) or SIGTERM, which service managers send. It listens from this
