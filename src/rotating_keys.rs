@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime};
 use crate::env::{Clock, SystemClock};
 use crate::error::BoxError;
 use crate::jose::{Algorithm, KeyError, KeySchedule, Keys, KeysContext, PublicKey, Signer, SigningKey, WrappingKey};
-use crate::single_flight::SingleFlight;
+use crate::single_flight::{Flight, SingleFlight};
 use crate::storage::KeyStore;
 
 /// The version of the stored form.
@@ -24,6 +24,8 @@ const FORMAT: u32 = 1;
 const ATTEMPTS: usize = 8;
 
 const BUSY: &str = "other nodes changed the keys on each attempt";
+
+const NO_ANSWER: &str = "the key store failed less than a second ago";
 
 const MALFORMED: &str = "the stored keys are malformed";
 
@@ -36,7 +38,8 @@ const ASK_AGAIN_AFTER: Duration = Duration::SECOND;
 ///
 /// Nothing runs in the background: a request that needs keys also does the rotation. A node reads the store every five
 /// minutes, or more often if keys sign soon after they are published. It also reads the store when a token of the same
-/// issuer names an unknown key. It does so at most once a second, because anyone can send such a token.
+/// issuer names an unknown key. It does so at most once a second, because anyone can send such a token. A cancelled
+/// request does not count. A node does not read the store twice at the same time.
 ///
 /// The keys use the clock of their server. The server reads the store when it is built, and generates the missing keys
 /// (an RSA key takes some tenths of a second). It does not build if the store fails or the secret is wrong.
@@ -77,8 +80,26 @@ pub struct RotatingKeys {
 struct Known {
     loaded: Option<Arc<Loaded>>,
     writes: u64,
-    /// The time of the last read for which no other request waited.
-    asked_at: Option<OffsetDateTime>,
+    /// The number of reads that requests have begun. Only one runs at a time.
+    begun: u64,
+    /// The last of these reads that was not cancelled.
+    ended: Option<Ended>,
+}
+
+/// How a request that needs the store gets its result.
+enum Turn<'a> {
+    /// The request reads the store, and others wait.
+    Own(Flight<'a>),
+    /// The request takes the result of another request.
+    Other(Result<Arc<Loaded>, KeyError>),
+}
+
+/// A read that was completed.
+#[derive(Clone, Copy)]
+struct Ended {
+    number: u64,
+    began_at: OffsetDateTime,
+    has_failed: bool,
 }
 
 /// The contents of the store at one time.
@@ -230,24 +251,24 @@ impl RotatingKeys {
 
     /// Returns the known keys if they were read recently and no rotation is due. Otherwise reads the store. If the
     /// store fails, the known keys are used until other nodes could sign with a key that this node has not seen. Until
-    /// then, one request reads the store, at most once a second. The others do not wait, and do not read the store
-    /// themselves, because each would generate a key.
+    /// then, one request reads the store, at most once a second, and the others do not wait. After that, they wait for
+    /// that request. They do not read the store themselves, because each would generate a key.
     async fn current(&self) -> Result<Arc<Loaded>, KeyError> {
         let now = self.now();
-        let Some(known) = self.known().loaded.clone() else { return self.update(now).await };
+        let Some(known) = self.known().loaded.clone() else { return self.ask_in_turn().await };
         let age = now - known.at;
         let is_young = !age.is_negative() && age < self.schedule.reload_every();
         if is_young && !self.is_due(&known.keys, now) {
             return Ok(known);
         }
         if age >= self.schedule.publish_ahead / 2 {
-            return self.update(now).await;
+            return self.ask_in_turn().await;
         }
-        let Some(_reading) = self.reading.begin() else { return Ok(known) };
-        if !self.may_ask(now) {
+        let Some(reading) = self.reading.begin() else { return Ok(known) };
+        if self.has_asked(now) {
             return Ok(known);
         }
-        match self.update(now).await {
+        match self.ask(&reading, now).await {
             Err(error @ KeyError::Unavailable(_)) => {
                 self.tell(error);
                 Ok(known)
@@ -256,14 +277,52 @@ impl RotatingKeys {
         }
     }
 
-    /// Returns whether the last read is long enough ago. If so, records that the store is read now.
-    fn may_ask(&self, now: OffsetDateTime) -> bool {
-        let mut known = self.known();
-        let may = !known.asked_at.is_some_and(|at| is_recent(at, now));
-        if may {
-            known.asked_at = Some(now);
+    /// Returns whether a request read the store less than a second ago.
+    fn has_asked(&self, now: OffsetDateTime) -> bool {
+        self.known().ended.is_some_and(|ended| is_recent(ended.began_at, now))
+    }
+
+    async fn ask_in_turn(&self) -> Result<Arc<Loaded>, KeyError> {
+        match self.turn().await {
+            Turn::Own(reading) => self.ask(&reading, self.now()).await,
+            Turn::Other(result) => result,
         }
-        may
+    }
+
+    /// Waits until no other request reads the store, or until a read is completed that began after this call.
+    async fn turn(&self) -> Turn<'_> {
+        let begun = self.known().begun;
+        loop {
+            if let Some(result) = self.ended_after(begun) {
+                return Turn::Other(result);
+            }
+            match self.reading.begin() {
+                Some(reading) => return Turn::Own(reading),
+                None => self.reading.ended().await,
+            }
+        }
+    }
+
+    /// Returns the result of a read that began after this many others.
+    fn ended_after(&self, begun: u64) -> Option<Result<Arc<Loaded>, KeyError>> {
+        let known = self.known();
+        if known.ended?.number <= begun {
+            return None;
+        }
+        if known.ended?.has_failed { Some(Err(unavailable(NO_ANSWER))) } else { known.loaded.clone().map(Ok) }
+    }
+
+    /// Reads the store. The read is recorded when it is completed. Anyone can send requests and disconnect, and each
+    /// recorded read stops other requests from reading for a second.
+    async fn ask(&self, _reading: &Flight<'_>, now: OffsetDateTime) -> Result<Arc<Loaded>, KeyError> {
+        let number = {
+            let mut known = self.known();
+            known.begun += 1;
+            known.begun
+        };
+        let result = self.update(now).await;
+        self.known().ended = Some(Ended { number, began_at: now, has_failed: result.is_err() });
+        result
     }
 
     fn is_due(&self, keys: &[Entry], now: OffsetDateTime) -> bool {
@@ -487,23 +546,21 @@ impl Keys for RotatingKeys {
     }
 
     /// Reads the store unless it was read less than a second ago. One request reads it, and the others wait for that
-    /// request.
+    /// request. A request that comes while another one reads may wait for two reads.
     async fn reload(&self) -> Result<Arc<[PublicKey]>, KeyError> {
-        let _reading = loop {
-            match self.reading.begin() {
-                Some(reading) => break reading,
-                None => self.reading.ended().await,
-            }
+        let reading = match self.turn().await {
+            Turn::Own(reading) => reading,
+            Turn::Other(result) => return result.map(|loaded| Arc::clone(&loaded.published)),
         };
         let now = self.now();
         let known = self.known().loaded.clone();
         if let Some(known) = known.filter(|known| is_recent(known.at, now)) {
             return Ok(Arc::clone(&known.published));
         }
-        if !self.may_ask(now) {
-            return Err(unavailable("the key store failed less than a second ago"));
+        if self.has_asked(now) {
+            return Err(unavailable(NO_ANSWER));
         }
-        match self.update(now).await {
+        match self.ask(&reading, now).await {
             Ok(loaded) => Ok(Arc::clone(&loaded.published)),
             Err(error) => {
                 let (told, returned) = error.into_two();

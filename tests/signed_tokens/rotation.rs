@@ -242,16 +242,93 @@ async fn one_of_many_requests_reads_and_replaces_the_key() {
         assert_eq!(store.writes.load(Ordering::SeqCst), writes);
         assert_eq!(store.reads.load(Ordering::SeqCst), 1);
     }
-    // A cancelled request leaves the work to the next one, after a second.
+    // A cancelled request leaves the work to the next one.
     clock.advance(Duration::minutes(5));
     store.holds_next.store(true, Ordering::SeqCst);
     let given_up = tokio::time::timeout(std::time::Duration::from_millis(1), node.published()).await;
     assert!(given_up.is_err());
     published(&node).await;
-    assert_eq!(store.reads.load(Ordering::SeqCst), 2);
-    clock.advance(Duration::SECOND);
-    published(&node).await;
     assert_eq!(store.reads.load(Ordering::SeqCst), 3);
+}
+
+// Guards: clients that send requests and hang up, so that a node never learns that a key was removed.
+#[tokio::test]
+async fn cancelled_requests_do_not_stop_reads_of_the_store() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let (node, other) = (node(&store, &clock), node(&store, &clock));
+    let leaked = signs(&node).await;
+    assert_eq!(signs(&other).await, leaked);
+    assert!(other.remove(&leaked).await.unwrap());
+    for advance in [Duration::minutes(5), Duration::SECOND] {
+        clock.advance(advance);
+        for _ in 0..10 {
+            tokio::select! {
+                biased;
+                _ = node.published() => panic!("the read takes a while"),
+                () = std::future::ready(()) => {}
+            }
+        }
+    }
+    assert!(!published(&node).await.contains(&leaked));
+}
+
+/// A store of which each read takes two seconds.
+#[derive(Clone)]
+struct SlowStore(Store, TestClock);
+
+#[async_trait]
+impl KeyStore for SlowStore {
+    async fn load_keys(&self) -> Result<Option<StoredKeys>, StorageError> {
+        tokio::task::yield_now().await;
+        self.1.advance(Duration::seconds(2));
+        self.0.load_keys().await
+    }
+
+    async fn replace_keys(&self, expected: Option<i64>, value: &[u8]) -> Result<bool, StorageError> {
+        self.0.replace_keys(expected, value).await
+    }
+}
+
+// Guards: a queue in which each request reads the store for itself, if a read takes longer than a second.
+#[tokio::test]
+async fn waiting_requests_share_a_slow_read() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let wrapping = WrappingKey::new(&SECRET, &[]).unwrap();
+    let node = RotatingKeys::new(SlowStore(store.clone(), clock.clone()), wrapping, [Algorithm::Es256]);
+    let node = Arc::new(connected(node, &clock));
+    published(&node).await;
+    for fails in [false, true] {
+        clock.advance(Duration::SECOND);
+        store.fails.store(fails, Ordering::SeqCst);
+        let begin = clock.now();
+        let request = |_| {
+            let node = Arc::clone(&node);
+            tokio::spawn(async move { node.reload().await.is_ok() })
+        };
+        for task in (0..64).map(request).collect::<Vec<_>>() {
+            assert_eq!(task.await.unwrap(), !fails);
+        }
+        // The read that was under way, and one that began after they came.
+        assert_eq!(clock.now() - begin, Duration::seconds(4));
+    }
+}
+
+// Guards: an RSA key for each of the requests that end an idle time.
+#[tokio::test]
+async fn requests_after_an_idle_time_make_one_key() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let node = Arc::new(node(&store, &clock));
+    published(&node).await;
+    clock.advance(Duration::days(100));
+    store.writes.store(0, Ordering::SeqCst);
+    let request = |_| {
+        let node = Arc::clone(&node);
+        tokio::spawn(async move { published(&node).await.len() })
+    };
+    for task in (0..64).map(request).collect::<Vec<_>>() {
+        assert_eq!(task.await.unwrap(), 2);
+    }
+    assert_eq!(store.writes.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
