@@ -396,7 +396,7 @@ impl RotatingKeys {
                 next.map(|next| next.signs_from).into_iter().chain(key.unused_since).min()
             })
             .collect();
-        let has_passed = |end: &Option<OffsetDateTime>, after| end.is_some_and(|end| end + after <= now);
+        let has_passed = |end: &Option<OffsetDateTime>, after| end.is_some_and(|end| now - end >= after);
         for (key, end) in keys.iter_mut().zip(&ends) {
             if key.private.is_some() && has_passed(end, publish_ahead) {
                 key.private = None;

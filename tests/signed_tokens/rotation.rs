@@ -129,6 +129,24 @@ async fn key_that_signs_is_known_to_all_nodes_and_caches() {
     assert!(published(&nodes[0]).await.len() <= 2);
 }
 
+// Guards: a clock or a row at the end of all times.
+#[tokio::test]
+async fn key_of_an_absurd_time_does_not_overflow() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let node = node(&store, &clock);
+    let id = signs(&node).await;
+    let other = Store::default();
+    published(&self::node(&other, &clock)).await;
+    let (stored, other) = (store.load_keys().await.unwrap().unwrap(), other.load_keys().await.unwrap().unwrap());
+    let read = |stored: &StoredKeys| serde_json::from_slice::<Value>(&stored.value).unwrap();
+    let (mut value, mut other) = (read(&stored), read(&other)["keys"][0].take());
+    other["signs_from"] = OffsetDateTime::new_utc(time::Date::MAX, time::Time::MIDNIGHT).unix_timestamp().into();
+    value["keys"].as_array_mut().unwrap().push(other);
+    assert!(store.replace_keys(Some(stored.version), value.to_string().as_bytes()).await.unwrap());
+    clock.advance(Duration::minutes(5));
+    assert_eq!((published(&node).await.len(), signs(&node).await), (2, id));
+}
+
 #[tokio::test]
 async fn nodes_that_start_together_share_one_key() {
     let (store, clock) = (Store::default(), TestClock::default());
