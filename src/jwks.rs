@@ -66,7 +66,9 @@ impl SigningKeys {
     }
 
     /// Sets how long clients may cache the public keys (`Cache-Control: max-age`). A new key must be published at least
-    /// this long before it signs. Default: ten minutes.
+    /// this long before it signs. With [`RotatingKeys`](crate::RotatingKeys), it must be published at least twice as long
+    /// before: if the store of a node fails, the node continues with the keys that it knows for half of that time.
+    /// Default: ten minutes.
     pub const fn cached_for(mut self, duration: Duration) -> Self {
         self.cached_for = duration;
         self
@@ -143,7 +145,10 @@ impl Capability for SigningKeys {
             checked.map_err(|text| BuildError::capability(self.name(), text))?;
         }
         if self.keys.schedule().is_some_and(|schedule| self.cached_for > schedule.longest_cache()) {
-            return problem("the keys may be cached for longer than a new one is published before it signs");
+            return problem(
+                "the keys may be cached for longer than half of the time that a new one is published before it signs: make cached_for \
+                 shorter, or publish_ahead of the schedule longer",
+            );
         }
         let Some(algorithm) = self.access_token_algorithm() else { return Ok(()) };
         if self.keys.schedule().is_some_and(|schedule| build.policy().access_token_lifetime > schedule.keep) {

@@ -261,7 +261,7 @@ impl RotatingKeys {
         if is_young && !self.is_due(&known.keys, now) {
             return Ok(known);
         }
-        if age >= self.schedule.publish_ahead / 2 {
+        if age >= self.schedule.longest_known() {
             return self.ask_in_turn().await;
         }
         let Some(reading) = self.reading.begin() else { return Ok(known) };

@@ -158,9 +158,16 @@ impl KeySchedule {
         quarter.min(Duration::minutes(5))
     }
 
-    /// Returns the maximum time for which a cache may keep the public keys.
+    /// Returns the maximum time for which a node publishes the keys that it has read, if its store fails. At the end of
+    /// this time, no key signs yet that the node has not seen.
+    pub(crate) fn longest_known(self) -> Duration {
+        self.publish_ahead / 2
+    }
+
+    /// Returns the maximum time for which a cache may keep the public keys. The keys may already be as old as
+    /// [`longest_known`](Self::longest_known).
     pub(crate) fn longest_cache(self) -> Duration {
-        self.publish_ahead - 2 * self.reload_every()
+        self.publish_ahead - self.longest_known()
     }
 }
 

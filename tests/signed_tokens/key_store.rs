@@ -495,6 +495,25 @@ async fn schedule_that_publishes_too_many_keys_does_not_build() {
 }
 
 #[tokio::test]
+async fn cache_time_over_half_of_publish_ahead_is_refused() {
+    let clock = TestClock::default();
+    for (publish_ahead, cached_for) in
+        [(Duration::DAY, Duration::hours(12)), (Duration::minutes(20), Duration::minutes(10))]
+    {
+        let build = |cached_for| {
+            let keys = keys(MemoryStorage::new(), &SECRET, Algorithm::Es256);
+            let keys = keys.with_schedule(schedule(90 * Duration::DAY, publish_ahead, 2 * Duration::DAY));
+            let keys = SigningKeys::new(keys).cached_for(cached_for);
+            let builder = AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new()).clock(clock.clone());
+            builder.scope("user:read", "Read").signing_keys(keys).build()
+        };
+        build(cached_for).await.unwrap();
+        let error = build(cached_for + Duration::SECOND).await.unwrap_err().to_string();
+        assert!(error.contains("cached for longer than half of the time"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn schedule_limit_publishes_at_most_sixteen_keys() {
     let (clock, day) = (TestClock::default(), Duration::DAY);
     let server = scheduled(schedule(2 * day, day, 29 * day), 1, &clock).await.unwrap();

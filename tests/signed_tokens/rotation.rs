@@ -106,7 +106,7 @@ async fn key_that_signs_is_known_to_all_nodes_and_caches() {
         // Requests go to the nodes in turn, so the nodes know states of different ages.
         let (signing, other) = (&nodes[step % 3], &nodes[(step / 7 + 1) % 3]);
         let id = signs(signing).await;
-        if clock.now() - cached_at >= Duration::hours(23) {
+        if clock.now() - cached_at >= Duration::hours(12) {
             (cache, cached_at) = (published(other).await, clock.now());
         }
         assert!(cache.contains(&id), "step {step}");
@@ -127,6 +127,32 @@ async fn key_that_signs_is_known_to_all_nodes_and_caches() {
     // 231 days: keys of day 0, 90 and 180, each used in one stretch.
     assert_eq!((used.len(), distinct.len()), (3, 3));
     assert!(published(&nodes[0]).await.len() <= 2);
+}
+
+// Guards: a cache that was filled by a node whose store fails, and knows no key of after its last read.
+// covers: KM-11, KM-13
+#[tokio::test]
+async fn cache_filled_while_the_store_fails_knows_the_key_that_signs() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let (node, cut_off) = (node(&store, &clock), node(&store, &clock));
+    published(&node).await;
+    clock.advance(Duration::days(89) - Duration::SECOND);
+    published(&cut_off).await;
+    clock.advance(Duration::SECOND);
+    assert_eq!(published(&node).await.len(), 2);
+    clock.advance(Duration::hours(12) - Duration::seconds(2));
+    store.fails.store(true, Ordering::SeqCst);
+    let cache = published(&cut_off).await;
+    assert_eq!(cache.len(), 1);
+    store.fails.store(false, Ordering::SeqCst);
+    // As long as a server lets others cache keys of this schedule.
+    let end = clock.now() + Duration::hours(12);
+    while clock.now() <= end {
+        assert!(cache.contains(&signs(&node).await));
+        clock.advance(Duration::SECOND);
+    }
+    clock.advance(Duration::SECOND);
+    assert!(!cache.contains(&signs(&node).await));
 }
 
 // Guards: a clock or a row at the end of all times.
