@@ -116,7 +116,7 @@ pub(crate) struct Flags {
     /// Remove the signing key with this `kid`, and exit without serving. Use it if a key may have leaked: tokens that
     /// it has signed fail at once, and another key replaces it. Running servers follow within five minutes; restart
     /// them to be sure. Needs the feature `jwt`, and the same `--storage` as the server.
-    #[arg(long, value_name = "KID")]
+    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
     pub(crate) remove_key: Option<String>,
 
     /// Switch off a part of the server that was built in (repeatable).
@@ -218,6 +218,13 @@ mod tests {
         assert_eq!(policy(&["--refresh-token-lifetime", "5"]).refresh_grace, Duration::seconds(5));
         let given = policy(&["--access-token-lifetime", "2", "--refresh-grace", "9"]);
         assert_eq!(given.refresh_grace, Duration::seconds(9));
+    }
+
+    // Guards: one of 64 thumbprints, which begins with a hyphen.
+    #[test]
+    fn key_id_may_begin_with_a_hyphen() {
+        let flags = Flags::try_parse_from(["server", "--remove-key", "-dYQev9fdVEKd"]).unwrap();
+        assert_eq!(flags.remove_key.as_deref(), Some("-dYQev9fdVEKd"));
     }
 
     #[test]
