@@ -1,6 +1,7 @@
 //! Signing keys that nodes share through a store and that rotate automatically.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -158,9 +159,9 @@ impl Loaded {
         Self { at, keys, published }
     }
 
-    /// Returns the same keys without the key that has this identifier.
-    fn without(&self, id: &str) -> Self {
-        let others = self.keys.iter().filter(|key| key.public.id() != Some(id));
+    /// Returns the same keys without those whose identifiers match.
+    fn without(&self, is_gone: impl Fn(&str) -> bool) -> Self {
+        let others = self.keys.iter().filter(|key| !key.public.id().is_some_and(&is_gone));
         Self::new(self.at, others.cloned().collect())
     }
 }
@@ -198,7 +199,8 @@ impl RotatingKeys {
     /// server, too: the next server that reads the store then generates the new key.
     ///
     /// # Errors
-    /// The store failed, or its contents are malformed. The key may still exist.
+    /// The store failed, or its contents are malformed. The key may still exist. If the store failed while it removed
+    /// the key, this node does not use the key until it reads the store again.
     pub async fn remove(&self, id: &str) -> Result<bool, KeyError> {
         let was_there = self.take_out(id).await?;
         let is_in_use = self.known().loaded.is_some();
@@ -218,16 +220,33 @@ impl RotatingKeys {
             let was_there = keys.keys.len() != before;
             let is_done = !was_there || {
                 let value = serde_json::to_vec(&keys).map_err(unavailable)?;
+                // Before the write, because its answer may be lost. If the key still exists, the next read restores it.
+                self.forget(id);
                 self.store.replace_keys(Some(stored.version), &value).await.map_err(unavailable)?
             };
             if is_done {
-                let mut known = self.known();
-                known.writes += 1;
-                known.loaded = known.loaded.take().map(|loaded| Arc::new(loaded.without(id)));
+                self.forget(id);
                 return Ok(was_there);
             }
         }
         Err(unavailable(BUSY))
+    }
+
+    /// Forgets a key. A read that is under way does not restore it.
+    fn forget(&self, id: &str) {
+        let mut known = self.known();
+        known.writes += 1;
+        known.loaded = known.loaded.take().map(|loaded| Arc::new(loaded.without(|own| own == id)));
+    }
+
+    /// Forgets the known keys that are no longer stored. The stored keys may include some that this node can't decrypt.
+    fn forget_removed(&self, value: &[u8], writes: u64) {
+        let Ok(stored) = parse(value) else { return };
+        let Some(ids) = stored.keys.iter().map(StoredKey::id).collect::<Option<HashSet<_>>>() else { return };
+        let mut known = self.known();
+        if known.writes == writes {
+            known.loaded = known.loaded.take().map(|loaded| Arc::new(loaded.without(|own| !ids.contains(own))));
+        }
     }
 
     fn now(&self) -> OffsetDateTime {
@@ -270,8 +289,10 @@ impl RotatingKeys {
         }
         match self.ask(&reading, now).await {
             Err(error @ KeyError::Unavailable(_)) => {
-                self.tell(error);
-                Ok(known)
+                let (told, returned) = error.into_two();
+                self.tell(told);
+                // The read may have shown that a key was removed.
+                self.known().loaded.clone().ok_or(returned)
             }
             result => result,
         }
@@ -337,7 +358,10 @@ impl RotatingKeys {
             let stored = self.store.load_keys().await.map_err(unavailable)?;
             let version = stored.as_ref().map(|stored| stored.version);
             let mut keys = match &stored {
-                Some(stored) => self.read(&stored.value).map_err(unavailable)?,
+                Some(stored) => self.read(&stored.value).map_err(|problem| {
+                    self.forget_removed(&stored.value, writes);
+                    unavailable(problem)
+                })?,
                 None => Vec::new(),
             };
             let is_tidied = self.tidy(&mut keys, now);

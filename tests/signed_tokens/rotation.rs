@@ -26,6 +26,8 @@ const SECRET: [u8; 32] = [7; 32];
 struct Store {
     inner: MemoryStorage,
     fails: Arc<AtomicBool>,
+    /// Writes are done, and then the connection is lost.
+    loses_answers: Arc<AtomicBool>,
     reads: Arc<AtomicUsize>,
     writes: Arc<AtomicUsize>,
     /// Delays the next answer until it is released.
@@ -56,7 +58,11 @@ impl KeyStore for Store {
     async fn replace_keys(&self, expected: Option<i64>, value: &[u8]) -> Result<bool, StorageError> {
         self.check()?;
         self.writes.fetch_add(1, Ordering::SeqCst);
-        self.inner.replace_keys(expected, value).await
+        let result = self.inner.replace_keys(expected, value).await;
+        if self.loses_answers.load(Ordering::SeqCst) {
+            return Err(StorageError::unavailable("the connection was lost"));
+        }
+        result
     }
 }
 
@@ -246,6 +252,37 @@ async fn removed_key_is_gone_at_once_and_another_one_signs() {
     clock.advance(Duration::minutes(5));
     assert_eq!(signs(&two).await, signs(&one).await);
     assert_eq!(published(&two).await, published(&one).await);
+}
+
+#[tokio::test]
+async fn removed_key_is_gone_although_the_answer_of_the_store_is_lost() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let node = node(&store, &clock);
+    let leaked = signs(&node).await;
+    store.loses_answers.store(true, Ordering::SeqCst);
+    assert!(matches!(node.remove(&leaked).await, Err(KeyError::Unavailable(_))));
+    store.loses_answers.store(false, Ordering::SeqCst);
+    assert!(!published(&node).await.contains(&leaked));
+    clock.advance(Duration::SECOND);
+    assert_ne!(signs(&node).await, leaked);
+}
+
+// Guards: a leaked key that a node goes on with, because it can't decrypt the next one.
+// covers: KM-14
+#[tokio::test]
+async fn removed_key_is_gone_at_a_node_that_cannot_decrypt_the_next() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let wrapping = WrappingKey::new(&[8; 32], &[&SECRET]).unwrap();
+    let one = connected(RotatingKeys::new(store.clone(), wrapping, [Algorithm::Es256]), &clock);
+    let other = node(&store, &clock);
+    let leaked = signs(&other).await;
+    assert_eq!(signs(&one).await, leaked);
+    assert!(one.remove(&leaked).await.unwrap());
+    clock.advance(Duration::minutes(5));
+    assert!(!published(&other).await.contains(&leaked));
+    assert!(matches!(other.signer(Algorithm::Es256).await, Err(KeyError::Unavailable(_))));
+    clock.advance(Duration::SECOND);
+    assert!(matches!(other.signer(Algorithm::Es256).await, Err(KeyError::Unavailable(_))));
 }
 
 #[tokio::test]
