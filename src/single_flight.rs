@@ -11,25 +11,38 @@ pub(crate) struct SingleFlight(Mutex<State>);
 #[derive(Default)]
 struct State {
     is_running: bool,
+    /// How often work has begun.
+    begun: u64,
     waiting: Vec<Waker>,
 }
 
 impl SingleFlight {
     /// Begins the work, which ends when the returned value is dropped. Returns `None` if another request is doing it.
     pub(crate) fn begin(&self) -> Option<Flight<'_>> {
-        let is_running = std::mem::replace(&mut self.state().is_running, true);
-        if is_running { None } else { Some(Flight(self)) }
+        let mut state = self.state();
+        if state.is_running {
+            return None;
+        }
+        state.is_running = true;
+        state.begun += 1;
+        Some(Flight(self))
     }
 
     /// Waits until no request is doing the work.
     pub(crate) async fn ended(&self) {
+        // Where the waker of this request is, and during which work. Many requests may wait, so none of them looks for it.
+        let mut place: Option<(u64, usize)> = None;
         poll_fn(|context| {
-            let mut state = self.state();
+            let state = &mut *self.state();
             if !state.is_running {
                 return Poll::Ready(());
             }
-            if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                state.waiting.push(context.waker().clone());
+            match place {
+                Some((work, at)) if work == state.begun => state.waiting[at].clone_from(context.waker()),
+                _ => {
+                    place = Some((state.begun, state.waiting.len()));
+                    state.waiting.push(context.waker().clone());
+                }
             }
             Poll::Pending
         })
@@ -51,5 +64,57 @@ impl Drop for Flight<'_> {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn last_waker_of_each_request_is_woken_once() {
+        let work = SingleFlight::default();
+        let (first, other) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        let mut waiting = pin!(work.ended());
+        let mut poll = |count: &Arc<Count>| {
+            waiting.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(count)))).is_pending()
+        };
+        let count = |count: &Count| count.0.load(Ordering::SeqCst);
+        for round in 1..3 {
+            let flight = work.begin().unwrap();
+            assert!(work.begin().is_none());
+            assert!(poll(&first) && poll(&first) && poll(&other));
+            drop(flight);
+            assert_eq!((count(&first), count(&other)), (0, round));
+        }
+        assert!(!poll(&first));
+    }
+
+    // Guards: time that grows with the square of the requests that wait.
+    #[test]
+    fn many_requests_wait_without_a_search() {
+        let work = SingleFlight::default();
+        let _flight = work.begin().unwrap();
+        let begin = Instant::now();
+        for _ in 0..60_000 {
+            let waker = Waker::from(Arc::new(Count::default()));
+            assert!(pin!(work.ended()).poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     }
 }
