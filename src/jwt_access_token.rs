@@ -20,6 +20,9 @@ const MAX_SIZE: usize = 16 * 1024;
 /// The type in the header, without `application/` (RFC 9068 §2.1).
 const TYP: &str = "at+jwt";
 
+/// The claims that each token of each version has (RFC 9068 §2.2).
+const REQUIRED: [&str; 7] = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
+
 /// The signed access tokens of one server for one audience.
 pub(crate) struct JwtAccessTokens {
     pub(crate) keys: Arc<dyn Keys>,
@@ -101,15 +104,17 @@ impl SignedFormat for JwtAccessTokens {
         Ok(is_own.then(|| Read { key, claims: claims.into_members() }))
     }
 
-    /// Compares the claims that follow from the row and the grant. A token of an older version may have fewer claims. A
-    /// token of a newer version may have more, with names that host apps can't use. If such a claim restricts the
-    /// token, the row has a critical member.
+    /// Compares the claims that follow from the row and the grant. A token of an older version may have fewer claims, but
+    /// it has the [`REQUIRED`] ones. A token of a newer version may have more, with names that host apps can't use. If such
+    /// a claim restricts the token, the row has a critical member.
     fn agrees(&self, read: &Read, row: &StoredToken, grant: &Grant) -> bool {
         let Some(Value::String(id)) = read.claims.get("jti") else { return false };
         let Ok(Value::Object(expected)) = serde_json::to_value(self.claims(id, row, grant)) else { return false };
-        read.claims.iter().all(|(name, value)| match expected.get(name) {
-            Some(own) => own == value,
-            None => is_reserved(name),
-        })
+        let is_complete = REQUIRED.iter().all(|name| read.claims.contains_key(*name));
+        is_complete
+            && read.claims.iter().all(|(name, value)| match expected.get(name) {
+                Some(own) => own == value,
+                None => is_reserved(name),
+            })
     }
 }

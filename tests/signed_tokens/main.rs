@@ -169,9 +169,10 @@ async fn text_that_is_not_the_signed_token_is_refused() {
         sign(&own, &with(&header, "alg", "HS256".into()), &claims).await,
         sign(&own, &with(&header, "crit", json!(["exp"])), &claims).await,
         sign(&own, &with(&header, "kid", other.public_key().id().into()), &claims).await,
-        sign(&own, &header, &without(&claims, "jti")).await,
-        sign(&own, &header, &without(&claims, "iss")).await,
     ];
+    for name in ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"] {
+        texts.push(sign(&own, &header, &without(&claims, name)).await);
+    }
     for (name, value) in [
         ("iss", json!("https://other.example")),
         ("aud", json!("https://other.example")),
