@@ -11,8 +11,8 @@ use grantor::storage::{AnyStorage, KeyStore, StoredKeys};
 use grantor::testing::{ISSUER, RecordingObserver, TestClock, TestServer};
 use grantor::{
     AccessToken, AuthorizationServer, BearerRequest, BuildError, Builder, Client, ClientCredential, ClientRegistry,
-    ClientSecret, Clock, Error, IntrospectionRequest, MemoryStorage, ProtectedResource, Request, RevocationRequest,
-    RotatingKeys, SigningKeys, StorageError, TokenRequest,
+    ClientSecret, Clock, Error, IntrospectionRequest, MemoryStorage, Policy, ProtectedResource, Request,
+    RevocationRequest, RotatingKeys, SigningKeys, StorageError, TokenRequest,
 };
 use serde_json::{Map, Value, json};
 use time::Duration;
@@ -492,6 +492,26 @@ async fn schedule_that_publishes_too_many_keys_does_not_build() {
         let error = scheduled(schedule, algorithms, &clock).await.unwrap_err();
         assert_eq!(error, format!("the capability signing_keys: {problem}"));
     }
+}
+
+// covers: KM-12 (OpenID Connect Core §10.1.1)
+#[tokio::test]
+async fn tokens_that_outlive_their_key_do_not_build() {
+    let clock = TestClock::default();
+    let build = |lifetime, signs: bool| {
+        let keys = SigningKeys::new(keys(MemoryStorage::new(), &SECRET, Algorithm::Es256));
+        let keys = if signs { keys.sign_access_tokens() } else { keys };
+        let mut policy = Policy::default();
+        policy.access_token_lifetime = lifetime;
+        let builder = AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new()).clock(clock.clone());
+        let builder = builder.policy(policy).scope("user:read", "Read");
+        builder.protected_resource(ProtectedResource::new("https://api.example")).signing_keys(keys).build()
+    };
+    let keep = KeySchedule::default().keep;
+    build(keep, true).await.unwrap();
+    build(keep + Duration::SECOND, false).await.unwrap();
+    let error = build(keep + Duration::SECOND, true).await.unwrap_err().to_string();
+    assert!(error.contains("access tokens live longer than the key that has signed them is kept"), "{error}");
 }
 
 #[tokio::test]
