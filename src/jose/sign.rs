@@ -106,8 +106,8 @@ pub struct KeySchedule {
     pub rotate_every: Duration,
     /// How long a key is published before it signs, so that caches and other nodes know it by then. Default: one day.
     pub publish_ahead: Duration,
-    /// How long a key is published after its last signature. It must be at least as long as a signed token is valid.
-    /// Default: two days.
+    /// How long a key is published after its last signature. It must be at least as long as a signed token is valid. A
+    /// time shorter than `publish_ahead` counts as `publish_ahead`. Default: two days.
     pub keep: Duration,
 }
 
