@@ -21,6 +21,8 @@ use crate::peer::network_of;
 pub(crate) struct Attempts {
     by_peer: DefaultKeyedRateLimiter<u64>,
     changes: DefaultKeyedRateLimiter<u64>,
+    /// The tokens of all clients that may act for one user and are limited.
+    tokens_for_user: DefaultKeyedRateLimiter<u64>,
     hasher: RandomState,
 }
 
@@ -46,6 +48,8 @@ impl Attempts {
     const FOR_A_PEER: NonZeroU32 = NonZeroU32::new(1).unwrap();
     const AT_ONCE: NonZeroU32 = NonZeroU32::new(200).unwrap();
     const CHANGES: NonZeroU32 = NonZeroU32::new(60).unwrap();
+    /// Five times what one client may get, so that one client does not keep the others of its user from refreshing.
+    const TOKENS_FOR_USER: NonZeroU32 = NonZeroU32::new(300).unwrap();
     /// The most counters of each limit. Two peers share a counter by chance only, because the hash is keyed.
     const MOST: u64 = 1 << 18;
 
@@ -53,6 +57,7 @@ impl Attempts {
         Self {
             by_peer: DefaultKeyedRateLimiter::keyed(Quota::per_second(Self::FOR_A_PEER).allow_burst(Self::AT_ONCE)),
             changes: DefaultKeyedRateLimiter::keyed(Quota::per_minute(Self::CHANGES)),
+            tokens_for_user: DefaultKeyedRateLimiter::keyed(Quota::per_minute(Self::TOKENS_FOR_USER)),
             hasher: RandomState::new(),
         }
     }
@@ -73,13 +78,21 @@ impl Attempts {
     fn may_get_tokens(&self, issuance: &Issuance<'_>) -> bool {
         let client = issuance.client;
         let is_trusted = client.is_confidential() && client.registered_by() == RegisteredBy::Administrator;
-        is_trusted || self.begin_change(Changer::Client(client.id(), issuance.subject()))
+        is_trusted || self.begin_tokens(client.id(), issuance.subject())
+    }
+
+    /// Counts the tokens of a client that a user may run. Returns whether they are allowed. One user can run many
+    /// clients, so the tokens for a user are also limited together.
+    fn begin_tokens(&self, client: &ClientId, user: Option<&Subject>) -> bool {
+        let is_below = |user| self.tokens_for_user.check_key(&(self.hasher.hash_one(user) % Self::MOST)).is_ok();
+        self.begin_change(Changer::Client(client, user)) && user.is_none_or(is_below)
     }
 
     /// Removes counters that are back at their start.
     pub(crate) fn purge(&self) {
         self.by_peer.retain_recent();
         self.changes.retain_recent();
+        self.tokens_for_user.retain_recent();
     }
 }
 
@@ -136,5 +149,24 @@ mod tests {
             attempts.begin(IpAddr::V4(number.into()));
         }
         assert!((most / 2..=most).contains(&attempts.by_peer.len()), "{}", attempts.by_peer.len());
+    }
+
+    // Regression: a user with twenty applications got twenty times the tokens that are allowed for one.
+    #[test]
+    fn clients_of_one_user_share_a_limit_on_tokens() {
+        let attempts = Attempts::new();
+        let [ada, bea] = ["ada", "bea"].map(|user| Subject::new(user).unwrap());
+        let clients: Vec<_> = (0..20).map(|number| ClientId::new(format!("app-{number}")).unwrap()).collect();
+        let allowed = |user| {
+            let all = clients.iter().map(|client| (0..100).filter(|_| attempts.begin_tokens(client, user)).count());
+            all.collect::<Vec<_>>()
+        };
+        let of_ada = allowed(Some(&ada));
+        // More tokens become allowed while the test runs.
+        assert!((60..80).contains(&of_ada[0]), "{of_ada:?}");
+        assert!((300..340).contains(&of_ada.iter().sum::<usize>()), "{of_ada:?}");
+        assert!(attempts.begin_tokens(&clients[0], Some(&bea)));
+        // Tokens without a user are stored for an hour only.
+        assert!(allowed(None).iter().all(|own| *own >= 60));
     }
 }
