@@ -26,8 +26,9 @@ use crate::server::{BearerCheck, MissingRequire, Requirement};
 /// [`AuthorizationServer`](crate::AuthorizationServer) checks the tokens, or a
 /// [`ResourceServer`](crate::ResourceServer) if the API runs in another process.
 ///
-/// Wrap it around a scope or a resource, or around a route if the methods of a path require different scopes. All
-/// requests for it then require the token for every method, including HEAD, OPTIONS and unsupported methods.
+/// Wrap it around a scope or a resource. All of its requests then require the token, for every method, including HEAD,
+/// OPTIONS and unsupported methods. If the methods of a path require different scopes, wrap it around each route. A
+/// method without a route then gets its 404 or 405 without a token.
 ///
 /// ```
 /// use actix_web::web::{ServiceConfig, get, post, resource};

@@ -38,7 +38,8 @@ pub enum Error {
     /// The request was refused. Nothing was changed, unless the documentation of the [`Refusal`] says so.
     #[error("{0}")]
     Refused(Refusal),
-    /// There were too many attempts. The authenticator demands that the client or the user waits.
+    /// There were too many attempts. The authenticator, the token customizer or a grant handler demands that the client
+    /// or the user waits.
     #[error("too many attempts: wait before the next one")]
     Throttled {
         /// How long to wait. Sent as `Retry-After` in whole seconds, rounded up.
