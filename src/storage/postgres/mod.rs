@@ -113,7 +113,8 @@ impl PostgresStorage {
         PostgresOptions::new().with_pool(pool).await
     }
 
-    /// Returns the connection pool.
+    /// Returns the connection pool. Use it for single statements only, and another pool for transactions: see
+    /// [`PostgresOptions::with_pool`].
     #[must_use]
     pub const fn pool(&self) -> &PgPool {
         &self.pool

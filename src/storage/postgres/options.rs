@@ -131,8 +131,9 @@ impl PostgresOptions {
     /// Uses an existing pool. Set its `acquire_timeout` to at most the timeout of the storage. Set
     /// `test_before_acquire(false)` to save a round trip in each call.
     ///
-    /// Don't use the pool for anything else. If a `begin()` is dropped while it waits, `sqlx` 0.9.0 may return the
-    /// connection to the pool inside a transaction (its issue 4393), and the next writes with it are not committed.
+    /// Don't begin transactions with this pool. If a `begin()` is dropped while it waits, for example because a browser
+    /// disconnects, `sqlx` 0.9.0 may return the connection to the pool inside a transaction (its issue 4393). The next
+    /// writes of the storage with it then succeed, but are not committed. Single statements do no harm.
     ///
     /// # Errors
     /// The timeout or a name is invalid, a migration failed, or the tables are of another version.
