@@ -107,7 +107,8 @@ async fn find_live(
         return Err(refuse(&server.api, peer, now, Some(grant.id), Some(&grant.client_id), Fault::Invalid));
     }
     if !grant.token_type().eq_ignore_ascii_case("Bearer") {
-        // The token needs a proof that this check does not verify. Without the check, a thief could use the token.
+        // The token needs a proof, which the bearer check does not verify. If it were accepted here, a thief could use
+        // it.
         return Err(refuse(&server.api, peer, now, Some(grant.id), Some(&grant.client_id), Fault::NotBearer));
     }
     if server.policy.check_subject_at_use

@@ -131,7 +131,8 @@ pub struct Issuance<'a> {
     pub kind: IssuanceKind,
     /// The client that gets the tokens.
     pub client: &'a Client,
-    /// The grant of the tokens. A new grant is not stored yet, and ends earlier if the lifetime is shortened.
+    /// The grant of the tokens. A new grant is not stored yet. Without a refresh token, it ends with its access token,
+    /// so a shorter lifetime also shortens the grant.
     pub grant: &'a Grant,
     /// The scope of the access token, unless it is narrowed. For a [`Repeat`](IssuanceKind::Repeat), it is the
     /// requested scope. It does not contain scopes of the grant that the client may no longer have, or that the server
@@ -208,8 +209,8 @@ impl TokenChanges {
     /// Throughout the window, a repeat does not revoke the grant, and the new refresh token works.
     ///
     /// [`Policy::refresh_interval`](crate::Policy::refresh_interval) does not adapt to this lifetime. If tokens live
-    /// shorter than the interval, set the interval to their lifetime. Otherwise clients that refresh each time get 429
-    /// after some time.
+    /// shorter than the interval, set the interval to their lifetime. Otherwise clients that refresh whenever a token
+    /// expires get 429 after some time.
     pub const fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.access_token_lifetime = Some(lifetime);
         self

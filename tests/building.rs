@@ -1,5 +1,4 @@
-//! Settings that do not build: servers and clients that contradict themselves or a specification, and the
-//! defaults.
+//! Settings that do not build, because they contradict themselves or a specification. Also the default settings.
 
 use std::sync::Arc;
 
@@ -96,7 +95,7 @@ fn with_policy(change: impl FnOnce(&mut Policy)) -> Result<AuthorizationServer, 
 
 // covers: TL-01 (RFC 6749 §3.1), TL-02 (RFC 6749 §3.2), TL-04 (RFC 6749 §10.8), TL-06 (OAuth 2.1 §1.5), IS-03 (RFC 9207 §2)
 #[test]
-fn issuer_is_https_without_query_or_loopback() {
+fn issuer_is_loopback_or_https_and_has_no_query() {
     for good in [
         "https://id.example",
         "https://id.example/",
@@ -336,7 +335,7 @@ fn self_service_scope_is_made_of_declared_scopes() {
 }
 
 #[test]
-fn client_has_one_list_of_scopes_for_users() {
+fn scope_and_all_offered_scopes_of_a_client_exclude_each_other() {
     let machine = || Client::confidential("m", ClientCredential::opaque()).client_credentials();
     let both = machine().scope("a").all_offered_scopes();
     assert_eq!(both.build().unwrap_err(), ClientError::ScopeAndAllOffered);
@@ -852,7 +851,7 @@ fn client_type_is_registered_and_never_guessed() {
         stored.as_object_mut().unwrap().remove("client_type");
         assert!(serde_json::from_value::<Client>(stored).is_err(), "without it there is no client");
     }
-    // Redirects that only native apps may register do not distinguish other clients.
+    // A redirect URI for native apps does not turn another client into a native one: the registration is refused.
     let errors = [
         (
             "com.example.app:/cb",
@@ -1179,7 +1178,7 @@ fn stored_client_is_validated_again_when_read() {
 }
 
 #[test]
-fn client_survives_its_stored_form_with_every_member() {
+fn every_member_of_a_client_survives_serialization() {
     let end = TestServer::new().clock.now();
     let client = Client::confidential("web app", secret())
         .credential(ClientCredential::opaque().expiring(end))
@@ -1439,7 +1438,7 @@ fn generated_client_ids_are_random_base64url() {
     assert_eq!(registered.id().as_str(), ids.first().unwrap());
 }
 
-/// A machine, and a function that checks one of its secrets.
+/// Registers a machine with this secret.
 async fn machine(t: &TestServer, client: Client, secret: &ClientSecret) -> TestClient {
     t.register(Ok(client), Some(ClientSecret::new(secret.expose()))).await
 }

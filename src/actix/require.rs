@@ -52,8 +52,8 @@ use crate::server::{BearerCheck, MissingRequire, Requirement};
 /// ```
 ///
 /// # Panics
-/// There is no scope, a scope is malformed, or the server does not offer a scope. No token could have it, so the
-/// mistake is found when the app is built. A [`ResourceServer`](crate::ResourceServer) does not know the scopes of the
+/// `scopes` is empty, a scope is malformed, or the server does not offer a scope. Such a mistake is found when the
+/// app is built. A [`ResourceServer`](crate::ResourceServer) does not know the scopes of the
 /// server, so it panics only for malformed scopes. With a scope that the server does not offer, each request gets 403.
 pub fn require<T: AsRef<str>>(check: impl Into<BearerCheck>, scopes: impl IntoIterator<Item = T>) -> Require {
     Require(Requirement::new(check, scopes))

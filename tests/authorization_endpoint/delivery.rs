@@ -1,4 +1,4 @@
-//! How a response is delivered: the part of the redirect, the status and the headers.
+//! How a response is delivered: in the query or the fragment, with which status and headers.
 
 use grantor::testing::{ISSUER, TestServer};
 use grantor::{Client, CodeVerifier, Response, TokenRequest};
@@ -71,7 +71,7 @@ async fn fragment_mode_uses_the_fragment_for_all_members() {
 
 // covers: RD-09 (OAuth 2.0 Multiple Response Types §2.1)
 #[tokio::test]
-async fn unsupported_response_mode_uses_the_default_mode() {
+async fn unsupported_response_mode_error_is_sent_in_the_default_mode() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
     let client = Client::public("app").authorization_code([CALLBACK]).implicit([CALLBACK]).scope("user:read").build();
     let app = t.register(client, None).await;

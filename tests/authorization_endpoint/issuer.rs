@@ -57,7 +57,7 @@ async fn iss_parameter_equals_the_configured_issuer() {
 
 // covers: IS-03 (RFC 9207 §2), TL-01 (RFC 6749 §3.1), TL-02 (RFC 6749 §3.2)
 #[tokio::test]
-async fn issuer_is_https_without_query_or_loopback_in_development() {
+async fn malformed_or_insecure_issuer_builds_no_server() {
     let build = |issuer: &str| {
         AuthorizationServer::builder(issuer).storage(MemoryStorage::new()).scope("user:read", "Read").build()
     };

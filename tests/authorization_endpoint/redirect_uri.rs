@@ -198,7 +198,7 @@ async fn single_redirect_uri_may_be_omitted_and_is_remembered() {
         let verifier = CodeVerifier::new(VERIFIER);
         let bare = TokenRequest::authorization_code(&code).code_verifier(&verifier);
         let redeemed = t.token_as(&app, bare).await;
-        assert_eq!(redeemed.is_ok(), !was_sent, "who sent it repeats it: {redeemed:?}");
+        assert_eq!(redeemed.is_ok(), !was_sent, "a client that sent redirect_uri must send it again: {redeemed:?}");
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::{Mutex, OnceLock};
 #[path = "skip.rs"]
 pub mod skip;
 
-/// A running server. A shell process watches it, and stops it and removes its directory however this process ends.
+/// A running server. A shell process watches it, and stops it and removes its directory, no matter how this process ends.
 pub struct Postgres {
     directory: PathBuf,
     keeper: Mutex<Keeper>,
@@ -27,7 +27,7 @@ struct Keeper {
     _shell: Child,
 }
 
-/// The input of the shell, which lives as long as this is open. It answers each command with one line.
+/// The script of the shell. It runs until its standard input is closed, and answers each command with one line.
 const KEEPER: &str = r#"
 launch() {
     "$1/postgres" -D "$2/data" -c listen_addresses= -c unix_socket_directories="$2" -c max_connections=300 \

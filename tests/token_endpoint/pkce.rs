@@ -60,7 +60,7 @@ async fn example_of_rfc_7636_redeems_a_code_over_http() {
 
 // covers: PK-14 (RFC 7636 §4.6), PK-15 (RFC 9700 §2.1.1), GC-13 (RFC 6749 §4.1.2), AMB-12, AMB-15, B15
 #[tokio::test]
-async fn wrong_verifier_fails_keeps_the_code_and_is_an_event() {
+async fn wrong_verifier_is_refused_with_an_event_and_keeps_the_code() {
     let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let code = code_for(&t, &app, &s256()).await;
