@@ -86,7 +86,9 @@ mod tests {
     #[test]
     fn short_or_zero_secret_is_no_key() {
         for bad in [&[][..], &[1; 31], &[0; 32]] {
-            assert_eq!(WrappingKey::new(bad, &[]).unwrap_err(), InvalidKey::Size);
+            let error = WrappingKey::new(bad, &[]).unwrap_err();
+            assert_eq!(error, InvalidKey::Size);
+            assert!(error.to_string().contains("wrapping secrets at least 32 random bytes"), "{error}");
             assert_eq!(WrappingKey::new(&[1; 32], &[bad]).unwrap_err(), InvalidKey::Size);
         }
     }

@@ -168,7 +168,11 @@ async fn subject_that_is_not_active_is_denied_a_token() {
         let calls = t.faults.calls();
         let answer = approved(&t, &Ask::token(&app)).await;
         assert_eq!(describe(&answer), describe(&denied), "{status:?}");
-        assert_eq!(t.faults.calls() - calls, 1 + writes, "one call finds the client, and one revokes if the user is gone");
+        assert_eq!(
+            t.faults.calls() - calls,
+            1 + writes,
+            "one call finds the client, and one revokes if the user is gone"
+        );
         let names = t.events.names();
         assert_eq!(names[names.len() - 2..], ["subject_not_active", "authorization_refused"]);
         assert!(grants_of(&t, &app).await.is_empty());
