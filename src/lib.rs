@@ -1,11 +1,13 @@
 //! An OAuth 2.0 authorization server as a library. Your users log in at your app and let other applications use your
 //! API in their name. You keep your web framework, users, sessions and pages.
 //!
-//! The library needs no web framework and no async runtime. It has adapters for axum and actix-web, and storages for
-//! PostgreSQL, SQLite and memory.
+//! The library needs no web framework and no async runtime. It has adapters for axum 0.8 and actix-web 4, and storages
+//! for PostgreSQL, SQLite and memory. An application learns who the user is from your API, such as `/me` below. OpenID
+//! Connect is [not included yet](manual::non_features). This is version 0.1, so the API may still change.
 //!
 //! # Login, consent and code exchange with axum
-//! `your_app` stands for your own sessions and pages. [The manual](manual::with_axum) has a complete program to paste.
+//! `your_app` stands for your own sessions and pages; `form_secret` is a random value of the session. [The
+//! manual](manual::with_axum) has a complete program to paste.
 //!
 //! ```
 //! # #[cfg(feature = "axum")]
@@ -17,7 +19,7 @@
 //! #     pub struct Session;
 //! #     impl Session {
 //! #         pub fn user(&self) -> Option<&grantor::UserSession> { None }
-//! #         pub fn secret(&self) -> &[u8] { b"random" }
+//! #         pub fn form_secret(&self) -> &[u8] { b"random" }
 //! #     }
 //! #     impl<S: Send + Sync> FromRequestParts<S> for Session {
 //! #         type Rejection = std::convert::Infallible;
@@ -31,14 +33,17 @@
 //! use axum::response::{IntoResponse, Response};
 //! use axum::routing::{any, get, post};
 //! use grantor::axum::{require, routes, run_to_completion};
-//! use grantor::{
-//!     Access, Approval, AuthorizationServer, BearerError, BuildError, Interaction,
-//!     MemoryStorage, Request,
-//! };
+//! use grantor::{Access, Approval, AuthorizationServer, BearerError, Interaction, Request};
+//! use grantor::{Client, ClientRegistry, MemoryStorage};
 //!
 //! use your_app::{Session, consent_page, login_page};
 //!
-//! pub async fn app(storage: MemoryStorage) -> Result<Router, BuildError> {
+//! pub async fn app(storage: MemoryStorage) -> Result<Router, Box<dyn std::error::Error>> {
+//!     let client = Client::native("demo")
+//!         .authorization_code(["http://127.0.0.1/callback"])
+//!         .scope("user:read user:write");
+//!     storage.register(client.build()?).await?;
+//!     // The issuer: your public address.
 //!     let oauth = AuthorizationServer::builder("https://id.example.com")
 //!         .storage(storage) // or SqliteStorage, PostgresStorage, your own
 //!         .scope("user:read", "Read your profile")
@@ -63,7 +68,7 @@
 //!         Interaction::Login(login) => login_page(&login.return_target()),
 //!         Interaction::SelectAccount(accounts) => login_page(&accounts.return_target()),
 //!         Interaction::Consent(consent) => {
-//!             consent_page(&consent, &consent.form_token(session.secret()))
+//!             consent_page(&consent, &consent.form_token(session.form_secret()))
 //!         }
 //!         Interaction::Proceed(proceed) => {
 //!             run_to_completion(proceed.approve()).await.into_response()
@@ -78,7 +83,7 @@
 //!     session: Session,
 //!     request: Request,
 //! ) -> Response {
-//!     match (oauth.resume_form(&request, session.secret()).await, session.user()) {
+//!     match (oauth.resume_form(&request, session.form_secret()).await, session.user()) {
 //!         // A page: the form is forged, changed or too old.
 //!         (Err(error), _) => error.into_response(),
 //!         (Ok((consent, form)), Some(user)) if form.approved => {
@@ -98,9 +103,11 @@
 //! ```
 //!
 //! A client sends the browser to `/authorize`. The browser returns to the client with a code. The client then redeems
-//! the code at `/token`, which is one of the `routes`.
+//! the code at `/token`, one of the `routes`: it exchanges the code for an access token and a refresh token.
 //!
 //! # Examples
+//! These files are in the repository and in the package of the crate.
+//!
 //! | example | shows |
 //! |---|---|
 //! | `examples/axum.rs`, `examples/actix.rs` | a provider in 120 lines, with login and consent |
@@ -110,10 +117,10 @@
 //! | `examples/custom_storage.rs` | your own storage |
 //!
 //! # The manual
-//! [`manual`] begins with tasks: [add login with your app to an axum app](manual::with_axum), [or to another
-//! app](manual::with_your_stack), [protect an API](manual::separate_api), [test your flows](manual::testing), [choose a
-//! storage](manual::storage), [run it in production](manual::operators). Reference pages follow:
-//! [defaults](manual::defaults), [threats](manual::threats), [what is missing](manual::non_features).
+//! [`manual`] begins with tasks: [offer login with your axum app](manual::with_axum), [do the same
+//! with another framework](manual::with_your_stack), [protect an API](manual::separate_api), [test your
+//! flows](manual::testing), [choose a storage](manual::storage), [run it in production](manual::operators). Reference
+//! pages follow: [defaults](manual::defaults), [threats](manual::threats), [what is missing](manual::non_features).
 //!
 //! # Items by task
 //! ## Build a server
@@ -132,7 +139,7 @@
 //! |---|---|
 //! | [`AuthorizationServer::interaction`] | Returns the next step for a request and a user: an [`Interaction`]. |
 //! | [`UserSession`] | The user who is logged in, and since when. |
-//! | [`Consent`], [`ConsentForm`] | The contents of a consent page, and the form that it sends. |
+//! | [`Consent`], [`ConsentForm`] | The contents of a consent page, and the form that the page sends. |
 //! | [`Approval`] | The approval of a user, for all or a part of the requested scope. |
 //! | [`AuthorizationServer::authorize`], [`PendingAuthorization`] | A lower-level form of the same endpoint. Your code decides the next step. |
 //!
@@ -140,7 +147,7 @@
 //! | item | purpose |
 //! |---|---|
 //! | [`AuthorizationServer::routes`], [`handle`](AuthorizationServer::handle) | List all endpoints; answer a request to any of them. |
-//! | [`AuthorizationServer::token`] | The token endpoint (RFC 6749 §3.2). [`grant_type`] has the grants, and the trait for your own. |
+//! | [`AuthorizationServer::token`] | The token endpoint (RFC 6749 §3.2). [`grant_type`] has the grant types, and the trait for your own grant type. |
 //! | [`AuthorizationServer::revoke`], [`introspect`](AuthorizationServer::introspect), [`metadata`](AuthorizationServer::metadata) | Revocation, introspection and metadata (RFC 7009, 7662, 8414). |
 //! | [`Capability`] | Adds your own endpoint to the server. |
 //! | [`Request`], [`Response`] | Plain data that every web stack can fill in and send. |
@@ -151,7 +158,7 @@
 //! | [`AuthorizationServer::bearer`], [`Bearer`] | Checks an access token (RFC 6750). |
 //! | [`Access`] | The user and client of a request whose token has the required scopes. |
 //! | [`ResourceServer`] | Checks tokens in another process, by introspection. |
-//! | [`ProtectedResource`] | Metadata by which clients find the server of an API (RFC 9728). |
+//! | [`ProtectedResource`] | Metadata from which clients learn the authorization server of an API (RFC 9728). |
 //!
 //! ## Manage access
 //! | item | purpose |
@@ -167,7 +174,7 @@
 //! ## Terms
 //! | term | meaning |
 //! |---|---|
-//! | [`Grant`] | One act of authorization: user, client, scope and end. Revoking it is one write that ends all its tokens. |
+//! | [`Grant`] | One act of authorization: user, client, scope and end time. Revoking a grant is one write that ends all its tokens. |
 //! | token | An [`AuthorizationCode`], [`AccessToken`] or [`RefreshToken`]. It belongs to one grant, and is stored as its SHA-256 only. |
 //! | [`Scope`] | A set of scope tokens (RFC 6749 §3.3). |
 //! | [`Subject`] | The identifier of a user. |
@@ -187,8 +194,8 @@
 //! | your API | [`bearer`](AuthorizationServer::bearer) | [`bearer_request`](AuthorizationServer::bearer_request) | [`Bearer`] or [`BearerError`] |
 //!
 //! The first three HTTP forms return the [`Response`] to send. `authorize` returns an [`AuthorizationOutcome`], because
-//! login and consent are yours, and `bearer` returns a `Result`. `into` turns the errors of these two into a
-//! [`Response`]; [`AuthorizationServer::refuse`] does so for an [`Error`].
+//! login and consent belong to your app. `bearer` returns a `Result`. Call `into` to turn an [`AuthorizationError`] or a
+//! [`BearerError`] into a [`Response`], and [`AuthorizationServer::refuse`] to turn an [`Error`] into a `Response`.
 //!
 //! With the typed forms, a machine gets a token and uses it:
 //!
@@ -230,13 +237,13 @@
 //!
 //! | trait | supplies | without it |
 //! |---|---|---|
-//! | [`Storage`], [`ClientStore`], [`EphemeralStore`] | records; read [the contract](storage) | an included storage, such as [`MemoryStorage`] |
+//! | [`Storage`], [`ClientStore`], [`EphemeralStore`] | records, by [a contract](storage) | an included storage, such as [`MemoryStorage`] |
 //! | [`Authenticator`] | checks of secrets, and the status of users | client secrets are compared by digest; all users are active |
-//! | [`TokenCustomizer`] | changes to tokens | tokens stay as the grant handlers decide |
-//! | [`GrantHandler`](grant_type::GrantHandler) | more grant types | the five of RFC 6749 |
+//! | [`TokenCustomizer`] | changes to tokens | tokens are as the grant handlers decide |
+//! | [`GrantHandler`](grant_type::GrantHandler) | more grant types | the five grant types of RFC 6749 |
 //! | [`PageTemplates`](authorize::PageTemplates) | the pages of the library, in the user's [`Languages`] | plain pages |
 //! | [`Observer`] | an audit log | events are dropped |
-//! | [`Clock`], [`Entropy`] | time and randomness | those of the operating system |
+//! | [`Clock`], [`Entropy`] | time and randomness | the time and randomness of the operating system |
 //!
 //! Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`. These are the
 //! signatures to copy. You can leave out methods that have a default:
@@ -387,20 +394,20 @@
 //!              ─► issue ─► TokenResponse ─► Response
 //!   API        ─► bearer check ─► require(scope) ─► Access
 //! ```
-//! Each step is a type that can only be constructed from the previous one.
+//! Each step is a type that can only be constructed from the type of the previous step.
 //!
 //! # Features
-//! No feature is on by default. A feature adds items and never changes what the others do.
+//! No feature is on by default. A feature only adds items. It never changes how existing items behave.
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `axum` | `grantor::axum`: the endpoints as a router, extractors and responses; includes `http` |
-//! | `actix-web` | `grantor::actix`: the endpoints as routes of an actix-web app, extractors and responses |
+//! | `axum` | `grantor::axum`, for axum 0.8: the endpoints as a router, extractors and responses; includes `http` |
+//! | `actix-web` | `grantor::actix`, for actix-web 4: the endpoints as routes of an actix-web app, extractors and responses |
 //! | `http` | conversions of [`Request`] and [`Response`] from and to the types of the crate `http`, which hyper and others use |
 //! | `jwt` | `grantor::jose`: keys, signed access tokens and signed introspection responses; see [`manual::signing_keys`] |
 //! | `postgres` | [`storage::PostgresStorage`](storage): clients, grants and tokens in PostgreSQL, for one node or many |
-//! | `sqlite` | [`storage::SqliteStorage`](storage): the same in an SQLite file, for one machine |
-//! | `testing` | `grantor::testing`: a test server with a clock that you move, faults, and the contract of a storage as a test suite |
+//! | `sqlite` | [`storage::SqliteStorage`](storage): clients, grants and tokens in an SQLite file, for one machine |
+//! | `testing` | `grantor::testing`: a test server with a clock that you move, a storage that fails when you want, and a test suite for your own storage |
 //! | `tracing` | `grantor::tracing`: audit events, and a span for each endpoint |
 //!
 //! If you implement a trait or handle times, also depend on `async-trait` 0.1 and `time` 0.3. If you attach data to
@@ -410,8 +417,8 @@
 //!
 //! # Secrets
 //! Tokens, codes, passwords and client secrets are [`Secret`]s: redacted in `Debug`, without `PartialEq`, and
-//! overwritten when dropped. None of them appears in an error text, an event or a stored record. Requests overwrite
-//! their contents, too. A decoded form and the bytes of a response are not overwritten.
+//! overwritten when dropped. None of them appears in an error text, an event or a stored record. A [`Request`] overwrites
+//! its contents when dropped, too. A decoded form and the bytes of a response are not overwritten.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -7,7 +7,7 @@ mod your_app;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
-use grantor::{Client, ClientRegistry, MemoryStorage};
+use grantor::MemoryStorage;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -35,13 +35,10 @@ fn threat_model_answers_every_attacker_of_rfc_9700() {
 
 #[tokio::test]
 async fn readme_host_serves_flow_from_authorization_to_api() {
-    let storage = MemoryStorage::new();
-    let client = Client::public("app").authorization_code(["https://app.example/cb"]).scope("user:read user:write");
-    storage.register(client.build().unwrap()).await.unwrap();
-    let app = host::app(storage).await.unwrap();
+    let app = host::app(MemoryStorage::new()).await.unwrap();
     let send = async |request: Request<Body>| app.clone().oneshot(request).await.unwrap();
 
-    let target = "/authorize?response_type=code&client_id=app&redirect_uri=https%3A%2F%2Fapp.example%2Fcb&state=s\
+    let target = "/authorize?response_type=code&client_id=demo&redirect_uri=http%3A%2F%2F127.0.0.1%2Fcallback&state=s\
                   &scope=user%3Aread+user%3Awrite&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM\
                   &code_challenge_method=S256";
     let page = text(send(Request::get(target).body(Body::empty()).unwrap()).await).await;
@@ -63,7 +60,7 @@ async fn readme_host_serves_flow_from_authorization_to_api() {
     let code = location.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
 
     let mut redemption = form(format!(
-        "grant_type=authorization_code&client_id=app&code={code}&redirect_uri=https%3A%2F%2Fapp.example%2Fcb\
+        "grant_type=authorization_code&client_id=demo&code={code}&redirect_uri=http%3A%2F%2F127.0.0.1%2Fcallback\
          &code_verifier=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     ));
     *redemption.uri_mut() = "/token".parse().unwrap();

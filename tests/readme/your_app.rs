@@ -11,7 +11,7 @@ use grantor::{Consent, Subject, UserSession};
 /// The user is logged in as the name in the header `x-user`.
 pub struct Session {
     user: Option<UserSession>,
-    secret: &'static str,
+    form_secret: &'static str,
 }
 
 impl Session {
@@ -19,8 +19,8 @@ impl Session {
         self.user.as_ref()
     }
 
-    pub fn secret(&self) -> &'static str {
-        self.secret
+    pub fn form_secret(&self) -> &'static str {
+        self.form_secret
     }
 }
 
@@ -29,7 +29,7 @@ impl<S: Sync> FromRequestParts<S> for Session {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let user = parts.headers.get("x-user").and_then(|name| name.to_str().ok());
         let user = user.and_then(|name| Subject::new(name).ok()).map(UserSession::new);
-        Ok(Self { user, secret: "the random identifier of this session" })
+        Ok(Self { user, form_secret: "a random value of this session" })
     }
 }
 

@@ -6,7 +6,7 @@ use grantor::{Access, BearerError};
 use your_app::{Session, consent_page, field, login_page, login_succeeds}; // yours
 
 pub async fn serve() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    // Outside of the closure below, which runs once for each worker.
+    // Build the server outside of the closure below, which runs once for each worker.
     let oauth = AuthorizationServer::builder("https://id.example.com")
         .storage(MemoryStorage::new()) // SqliteStorage, PostgresStorage, your own
         .scope("user:read", "Read your profile")
@@ -32,11 +32,11 @@ async fn authorize(
     request: Request,
 ) -> HttpResponse {
     match oauth.interaction(&request, session.user()).await {
-        // After the login, the browser returns there.
+        // After the login, the browser must return to this address.
         Interaction::Login(login) => login_page(&login.return_target()),
         Interaction::SelectAccount(accounts) => login_page(&accounts.return_target()),
         Interaction::Consent(consent) => {
-            let page = consent_page(&consent, &consent.form_token(session.secret()));
+            let page = consent_page(&consent, &consent.form_token(session.form_secret()));
             grantor::Response::page(200, page).into()
         }
         // The user agreed before, or the client is your own.
@@ -66,7 +66,7 @@ async fn decide(
     request: Request,
 ) -> Result<HttpResponse> {
     // The form is forged, changed or too old: a page that leads back to the request.
-    let (consent, form) = oauth.resume_form(&request, session.secret()).await?;
+    let (consent, form) = oauth.resume_form(&request, session.form_secret()).await?;
     Ok(match session.user() {
         Some(user) if form.approved => {
             let approval = Approval::by(user).scope(form.scope);
@@ -76,7 +76,7 @@ async fn decide(
     })
 }
 
-/// Your API. `require` refuses a request without a token with 401, and without the scope with 403.
+/// Your API. `require` responds with 401 if the token is missing, and 403 if the scope is missing.
 async fn me(access: Access) -> Result<String, BearerError> {
     Ok(format!("You are {}.", access.user()?)) // a token without a user gets 403
 }

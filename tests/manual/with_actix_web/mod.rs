@@ -26,7 +26,7 @@ mod app {
                 None
             }
 
-            pub fn secret(&self) -> &[u8] {
+            pub fn form_secret(&self) -> &[u8] {
                 b"random"
             }
         }

@@ -129,7 +129,7 @@ async fn log_in(
     let check = app.users.check(name, field(&form, "password"));
     match app.limiter.limit_login(name, request.peer(), app.oauth.now(), check).await? {
         Verdict::Accepted(user) => {
-            // New values, because somebody may know the old ones.
+            // The session gets new values, because somebody may know the old values.
             session.cycle_id().await?;
             session.insert("form_secret", Id::default().to_string()).await?;
             session.insert("login", (user, app.oauth.now())).await?;
@@ -180,7 +180,7 @@ async fn decide(
     Ok(answer.into_response())
 }
 
-/// Your API. `require` refuses a request without a token with 401, and without the scope with 403.
+/// Your API. `require` responds with 401 if the token is missing, and 403 if the scope is missing.
 async fn me(access: Access) -> Result<String, BearerError> {
     Ok(format!("You are {}.", access.user()?)) // a token without a user gets 403
 }
@@ -202,7 +202,7 @@ async fn form_secret(session: &Session) -> Result<String, Failure> {
     Ok(secret)
 }
 
-/// `request` is known if an application sent the browser here.
+/// `request` is `Some` if an application sent the browser here.
 async fn login_page(
     session: &Session,
     status: u16,
@@ -248,7 +248,8 @@ async fn consent_page(session: &Session, consent: &Consent) -> Result<Response, 
             }
         }
         form method="post" action="/consent" {
-            // Enter in a checkbox presses the first button of a form. This one does nothing.
+            // Pressing the Enter key in a checkbox submits the form with its first button. This
+            // button does nothing.
             button.unseen formmethod="dialog" tabindex="-1" aria-hidden="true" {}
             input type="hidden" name="form_token" value=(consent.form_token(&secret));
             p { bdi { (client_name(request)) } " wants to:" }
@@ -307,7 +308,7 @@ struct Users {
     /// The hash for unknown users. With it, an attempt takes as long as for a known user, and does
     /// not reveal whether the account exists.
     decoy: String,
-    /// Each hash uses a processor and 19 MiB, so few are computed at once.
+    /// Each hash uses a processor and 19 MiB, so only two are computed at the same time.
     workers: Arc<Semaphore>,
 }
 
@@ -338,7 +339,7 @@ impl Users {
         let hash = known.unwrap_or(&self.decoy).clone();
         let worker = self.workers.clone().acquire_owned().await.map_err(AuthenticatorError::new)?;
         let matches = tokio::task::spawn_blocking(move || {
-            let _worker = worker; // until the hash is computed, even if the browser disconnects
+            let _worker = worker; // held until the hash is computed, even without the browser
             Argon2::default().verify_password(password.as_bytes(), hash.as_str()).is_ok()
         });
         let matches = matches.await.map_err(AuthenticatorError::new)?;
