@@ -50,7 +50,7 @@ impl Challenge {
             assert!(!name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{header}");
             let (value, after) = value.split_once('"').unwrap_or_else(|| panic!("an open quote in {header:?}"));
             let no_space = if name == "scope" { value.split(' ').all(|token| !token.is_empty()) } else { true };
-            // RFC 6750 §3: neither a quote nor a backslash, so no escape is needed.
+            // RFC 6750 §3 allows neither a quote nor a backslash in values, so they need no escape.
             assert!(
                 no_space && value.bytes().all(|b| matches!(b, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e)),
                 "{header}"
@@ -239,7 +239,7 @@ async fn malformed_bearer_token_is_refused_without_a_look_up() {
     assert_invalid_token(t.server.bearer(&bare).await, "a scheme without a token");
     let in_body = Request::post_form("/api", "access_token=a%20b");
     assert_invalid_token(t.server.bearer(&in_body).await, "in a body");
-    assert_eq!(t.faults.calls(), 1, "the storage was claimed, and no more");
+    assert_eq!(t.faults.calls(), 1, "the storage was claimed, but no token was looked up");
 }
 
 // covers: BR-08 (RFC 6750 §3.1), BR-09, BR-14 (RFC 6749 §7), TF-10 (RFC 6750 §5.2), TF-15, GR-20
@@ -344,7 +344,7 @@ async fn token_does_not_outlive_its_grant() {
 // covers: BR-10 (RFC 6750 §3.1), BR-13 (RFC 6750 §3), BR-12, B62
 #[tokio::test]
 async fn insufficient_scope_names_the_needed_scope() {
-    // One scope name with every allowed character.
+    // This scope name has every allowed character.
     let odd: String = (0x21..=0x7e_u8).filter(|b| !matches!(b, b'"' | b'\\')).map(char::from).collect();
     let t = TestServer::with(|builder| builder.scope(&odd, "An odd one"));
     let (_, tokens) = tokens(&t, "user:read").await;
@@ -478,7 +478,7 @@ async fn failing_storage_is_a_server_error_for_a_bearer_token() {
         assert_eq!(event.name, "bearer_refused", "{fault:?}");
         assert!(event.text.contains(code.as_str()) && event.text.contains("a test made"), "{}", event.text);
     }
-    assert!(t.server.bearer(&get(tokens.access_token.expose())).await.is_ok(), "the failure passed");
+    assert!(t.server.bearer(&get(tokens.access_token.expose())).await.is_ok(), "the check succeeds after the failure");
 }
 
 #[tokio::test]
@@ -524,7 +524,7 @@ async fn bearer_check_asks_subject_status_by_policy() {
     let (_, issued) = tokens(&t, "user:read").await;
     for status in [SubjectStatus::Suspended, SubjectStatus::Gone] {
         t.users.set_status("alice", status);
-        assert!(t.bearer(&issued.access_token).await.is_ok(), "{status:?} is not asked for");
+        assert!(t.bearer(&issued.access_token).await.is_ok(), "{status:?} is not checked");
     }
 
     let t = TestServer::with_policy(|policy| policy.check_subject_at_use = true);

@@ -49,12 +49,12 @@ async fn storage_of_another_issuer_does_not_build_until_moved() {
     let misspelt = AuthorizationServer::builder("https://a.example").storage(storage.clone());
     assert!(matches!(misspelt.build().await, Err(BuildError::NoScope)));
     at("https://id.example").await.unwrap();
-    at("https://id.example").await.expect("another node, or the next start");
+    at("https://id.example").await.expect("a second node, or the next start");
     let error = at("https://id.example/").await.unwrap_err();
     assert!(matches!(&error, BuildError::Storage(IssuerError::Claimed { owner }) if **owner == *"https://id.example"));
     storage.rebind_issuer("https://id.example", "https://id.example/").await.unwrap();
     at("https://id.example/").await.unwrap();
-    assert!(at("https://id.example").await.is_err(), "the old one is another issuer now");
+    assert!(at("https://id.example").await.is_err(), "the storage belongs to the new issuer now");
 }
 
 #[tokio::test]
@@ -208,7 +208,7 @@ fn policy_that_contradicts_itself_builds_no_server() {
             assert_eq!(error.to_string(), message);
         }
     }
-    // The limits themselves are allowed.
+    // Values at the limits are allowed.
     let at_the_limit: [Change; 7] = [
         |it| it.refresh_burst = 1,
         |it| it.refresh_interval = Duration::ZERO,
@@ -250,7 +250,7 @@ fn defaults_are_those_of_the_current_best_practice() {
     ] {
         assert!(!on, "{switch} is on");
     }
-    assert_eq!(build().built().unwrap().policy().code_lifetime, Duration::minutes(1), "a server starts with these");
+    assert_eq!(build().built().unwrap().policy().code_lifetime, Duration::minutes(1), "the default");
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn scope_and_all_offered_scopes_of_a_client_exclude_each_other() {
     assert_eq!(all.allowed_scope(), AllowedScope::AllOffered);
     let read: Client = serde_json::from_str(&serde_json::to_string(&all).unwrap()).unwrap();
     assert_eq!(read.allowed_scope(), AllowedScope::AllOffered);
-    // The default names scopes of either list.
+    // The default scope may name scopes of both lists.
     let beyond = machine().scope("a").own_scope("b").default_scope("a c");
     assert_eq!(beyond.build().unwrap_err(), ClientError::DefaultScopeExceedsScope);
     let apart = machine().scope("a").own_scope("b").default_scope("a b").build().unwrap();
@@ -431,7 +431,7 @@ fn extension_grant_type_is_a_unique_absolute_uri() {
         "the extension grant \"urn:example:a\" uses a grant type that is taken: name it by an absolute URI that no other grant uses"
     );
     for no_uri in ["", "device", "Password", "/grant", "urn:a b", "caf\u{e9}:x", "urn:caf\u{e9}"] {
-        assert!(GrantType::new(no_uri).is_err(), "{no_uri}: not even a name");
+        assert!(GrantType::new(no_uri).is_err(), "{no_uri}: not a valid name");
     }
     build()
         .extension_grant(Named::new("urn:example:a"))
@@ -847,9 +847,9 @@ fn client_type_is_registered_and_never_guessed() {
         assert_eq!(client.client_type(), client_type);
         assert_eq!(client.is_confidential(), client_type == ClientType::Confidential);
         let mut stored = serde_json::to_value(&client).unwrap();
-        assert_eq!(stored["client_type"], name, "it is on record");
+        assert_eq!(stored["client_type"], name, "the client type is stored");
         stored.as_object_mut().unwrap().remove("client_type");
-        assert!(serde_json::from_value::<Client>(stored).is_err(), "without it there is no client");
+        assert!(serde_json::from_value::<Client>(stored).is_err(), "a stored client without a type is refused");
     }
     // A redirect URI for native apps does not turn another client into a native one: the registration is refused.
     let errors = [
@@ -1151,7 +1151,7 @@ fn stored_client_is_validated_again_when_read() {
         let error = serde_json::from_value::<Client>(parts.clone()).unwrap_err();
         assert_eq!(error.to_string(), message, "{parts}");
     }
-    // And values that are no client at all.
+    // Values that are no JSON objects are refused too.
     for (member, value) in [
         ("client_id", json!("")),
         ("client_id", json!("caf\u{e9}")),
@@ -1393,7 +1393,7 @@ async fn client_can_be_given_shorter_lifetimes_than_others() {
     assert_eq!(tokens.expires_in, Duration::minutes(5));
     let first = tokens.refresh_token.unwrap();
     let second = t.refresh(&short, &first).await.unwrap().refresh_token.unwrap();
-    assert!(t.refresh(&short, &first).await.is_err(), "it has no grace window");
+    assert!(t.refresh(&short, &first).await.is_err(), "the client has no grace window");
     assert_eq!(t.events.count("refresh_token_reused"), 1);
     assert!(t.refresh(&short, &second).await.is_err());
 
@@ -1472,7 +1472,7 @@ async fn secret_authenticates_until_it_expires() {
     t.clock.advance(Duration::MICROSECOND);
     assert!(!authenticates(&t, "machine", &expiring).await);
     assert!(!authenticates(&t, "machine", &lasting).await);
-    // The credential is kept, but never authenticates, even if the client also has a live one.
+    // The expired credential is kept, but never authenticates, even if the client also has a live credential.
     t.storage
         .rotate_credential(&ClientId::new("machine").unwrap(), ClientCredential::secret(&lasting), t.clock.now())
         .await

@@ -249,7 +249,7 @@ async fn parallel_refreshes_within_grace_share_one_lineage() {
         let answers: BTreeSet<Vec<u8>> = results.iter().map(|result| result.as_ref().unwrap().to_json()).collect();
         assert_eq!(answers.len(), 1, "round {round}: different answers");
         let successor = results[0].as_ref().unwrap().refresh_token.as_ref().unwrap();
-        // Losers of the race generated tokens of their own; none of those may have been stored.
+        // The losers of the race generated tokens too. None of these tokens may be stored.
         assert_eq!(bench.live_refresh_tokens().await, [successor.hash()].into(), "round {round}");
         assert!(bench.is_live(&results[0].as_ref().unwrap().access_token).await, "round {round}");
         assert_eq!(bench.t.events.count("refresh_repeated"), RUNNERS - 1, "round {round}");
@@ -271,7 +271,7 @@ async fn parallel_refreshes_without_grace_end_the_grant() {
         })
         .await;
         let won: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
-        assert_eq!(won.len(), 1, "round {round}: the first one to spend the token gets an answer");
+        assert_eq!(won.len(), 1, "round {round}: exactly one request spends the token");
         assert_eq!(results.iter().filter(|result| is_invalid_grant(result)).count(), RUNNERS - 1, "round {round}");
         for access_token in [&tokens.access_token, &won[0].access_token] {
             assert!(t.bearer(access_token).await.is_err(), "round {round}: an access token still works");
@@ -436,8 +436,8 @@ async fn parallel_writes_of_the_same_hashes_let_one_win() {
                 );
             }
         }
-        // Half of them open a grant, half redeem a token of one. All use the same two hashes in either order, with one
-        // more hash before, between or after them.
+        // Half of the runners open a grant, half redeem a token. All use the same two hashes in either order, with a
+        // third hash before, between or after them.
         let results = race(|| {
             let (storage, next) = (storage.clone(), Arc::clone(&next));
             async move {
@@ -493,7 +493,7 @@ async fn parallel_writes_of_the_same_hashes_let_one_win() {
         let rows = RUNNERS + 3 + usize::from(!redemptions(winner, round));
         assert_eq!(storage.purge_expired(at(9 * DAY), 9_999).await.unwrap(), rows, "round {round}");
     }
-    assert!((1..*REPETITIONS).contains(&won_by_redemption), "always the same kind of call won: {won_by_redemption}");
+    assert!((1..*REPETITIONS).contains(&won_by_redemption), "only one kind of call ever won: {won_by_redemption}");
 }
 
 #[test]
@@ -525,9 +525,9 @@ fn crosswise_writes_of_two_hashes_let_one_win() {
             });
         }
     });
-    assert_eq!(wins.map(AtomicUsize::into_inner).iter().sum::<usize>(), ROUNDS, "one wins each time");
+    assert_eq!(wins.map(AtomicUsize::into_inner).iter().sum::<usize>(), ROUNDS, "exactly one call wins in each round");
     let purged = poll(pin!(storage.purge_expired(at(9 * DAY), usize::MAX)), 1).unwrap().unwrap();
-    assert_eq!(purged, 4 * ROUNDS, "a grant and three tokens each time");
+    assert_eq!(purged, 4 * ROUNDS, "each round leaves a grant and three tokens");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -557,14 +557,14 @@ async fn family_is_either_purged_or_used_whole() {
                 }
             });
         }
-        // One task only reads.
+        // This task only reads.
         let (looker, together) = (storage.clone(), Arc::clone(&start));
         runners.spawn(async move {
             together.wait().await;
             let mut is_gone = false;
             for number in (0..TOKENS as u64).chain(0..TOKENS as u64) {
                 let found = looker.find(&hash(number)).await.unwrap().is_some();
-                assert!(!(is_gone && found), "round {round}: token {number} is back, or was left behind");
+                assert!(!(is_gone && found), "round {round}: token {number} exists without its family");
                 is_gone = !found;
             }
             0
@@ -600,7 +600,7 @@ async fn family_is_either_purged_or_used_whole() {
             assert_eq!(touched, TOKENS + 1, "round {round}: the family and nothing else");
             0
         };
-        assert_eq!(storage.purge_expired(at(9 * DAY), 999).await.unwrap(), rest, "round {round}: what is left");
+        assert_eq!(storage.purge_expired(at(9 * DAY), 999).await.unwrap(), rest, "round {round}: the remaining rows");
         assert!(storage.find(&hash(0)).await.unwrap().is_none(), "round {round}");
     }
     assert!(used > 0 && purged > 0, "no race: used {used} times, purged {purged} times");
@@ -639,9 +639,9 @@ async fn all_calls_in_parallel_neither_deadlock_nor_lose_rows() {
                                 assert!(spent.is_none_or(|spent| spent.spent.is_some()), "grant {number}");
                             }
                         }
-                        // It may have been revoked in between, or even purged.
+                        // The grant may have been revoked in between, or even purged.
                         RedeemOutcome::Dead => break,
-                        RedeemOutcome::AlreadySpent => panic!("grant {number}: no other caller spends it"),
+                        RedeemOutcome::AlreadySpent => panic!("grant {number}: spent by another caller"),
                     }
                 }
             }
@@ -776,7 +776,7 @@ async fn cancelled_redemption_leaves_all_or_nothing() {
             if stored.spent.is_none() {
                 assert!(bench.is_live(&again.unwrap().access_token).await, "{what}");
             } else {
-                // A code is answered once; a second redemption counts as a replay.
+                // A code gets an answer only once, so a second redemption counts as a replay.
                 assert!(is_invalid_grant(&again), "{what}");
                 assert!(bench.live_refresh_tokens().await.is_empty(), "{what}");
             }

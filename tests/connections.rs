@@ -73,7 +73,7 @@ async fn connection_of_a_removed_client_has_no_registration() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     tokens_of(&t, &app, "alice").await;
-    // Clients in another store than the grants, as a host may have it.
+    // Clients are in a different store than the grants, as in some host apps.
     let server = AuthorizationServer::builder(ISSUER)
         .storage_and_clients(
             Arc::new(t.storage.clone()),
@@ -94,7 +94,7 @@ async fn connection_of_a_removed_client_has_no_registration() {
 #[tokio::test]
 async fn unredeemed_approval_is_not_listed_as_a_connection() {
     let t = TestServer::with_policy(|policy| policy.access_token_lifetime = Duration::MINUTE);
-    // Its access token and its code expire at the same time, and the clock does not move in between.
+    // The access token and the code expire at the same time.
     let app = t.confidential_client_with(|client| client.authorization_code([CB]).scope("user:read")).await;
     let approved = t.authorize(&app).approve_as("alice").await;
     assert_eq!(
@@ -114,7 +114,7 @@ async fn unredeemed_approval_is_not_listed_as_a_connection() {
     assert_eq!(applications(&t, "alice").await[0].grants.len(), 1, "the second approval is not redeemed");
     t.clock.advance(Duration::seconds(59));
     approved.redeem().await.unwrap_err();
-    assert!(applications(&t, "alice").await.is_empty(), "the replay has ended the redeemed one");
+    assert!(applications(&t, "alice").await.is_empty(), "the replay has ended the redeemed grant");
 }
 
 // covers: CU-12 (OAuth 2.1 §7.9)
@@ -241,7 +241,7 @@ where
     unredeemed.details.code_expires_at = Some(unredeemed.expires_at);
     open(&storage, unredeemed).await;
     let read = oauth.connections(&subject("alice")).await.unwrap();
-    assert!(read.has_more, "the oldest is the thousand and first");
+    assert!(read.has_more, "the oldest of 1,001 grants is left out");
     let seen: Vec<_> = read
         .applications
         .iter()
@@ -255,7 +255,7 @@ where
     assert_eq!(
         oauth.revoke_grants(&of_application("alice", app)).await.unwrap(),
         900,
-        "the derived one with its parent"
+        "the derived grant is revoked with its parent"
     );
     let read = oauth.connections(&subject("alice")).await.unwrap();
     let left: Vec<_> = read.applications.iter().map(|one| one.client_id.as_str()).collect();

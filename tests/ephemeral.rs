@@ -97,10 +97,10 @@ async fn faults_reach_each_call_of_an_ephemeral_store() {
     let end = now + Duration::MINUTE;
     faults.fail(1, Fault::Failed);
     assert!(entries.insert(&key(1), b"1", end, now).await.is_err());
-    assert_eq!(entries.get(&key(1), now).await.unwrap(), None, "nothing was done");
+    assert_eq!(entries.get(&key(1), now).await.unwrap(), None, "the call stored nothing");
     faults.fail(1, Fault::LostAnswer);
     assert!(entries.insert(&key(1), b"1", end, now).await.unwrap_err().is_unavailable());
-    assert_eq!(entries.insert(&key(1), b"2", end, now).await.unwrap(), Inserted::Taken, "all was done");
+    assert_eq!(entries.insert(&key(1), b"2", end, now).await.unwrap(), Inserted::Taken, "the call stored the entry");
     let calls = faults.calls();
     for _ in 0..5 {
         faults.fail(1, Fault::Unavailable);

@@ -129,7 +129,7 @@ async fn revoked_or_ended_grant_is_no_longer_connected() {
     t.clock.advance(Duration::days(14) - Duration::microseconds(1));
     assert_eq!(list(&t, &of_user("alice")).await.len(), 1);
     t.clock.advance(Duration::microseconds(1));
-    assert_eq!(list(&t, &of_user("alice")).await.len(), 0, "its refresh token was idle for too long");
+    assert_eq!(list(&t, &of_user("alice")).await.len(), 0, "the refresh token of the grant was idle for too long");
     let refused = t.refresh(&app, refresh_of(&kept)).await.unwrap_err();
     assert_eq!(refused.refusal(), Some(&Refusal::GrantEnded));
 }
@@ -151,7 +151,7 @@ async fn user_ends_one_connection_and_no_other() {
         assert!(lives(&t, &tokens.access_token).await);
         t.refresh(&app, refresh_of(tokens)).await.unwrap();
     }
-    assert_eq!(t.revoke_grants(&which).await.unwrap(), 0, "it is revoked already");
+    assert_eq!(t.revoke_grants(&which).await.unwrap(), 0, "the grant is revoked already");
 }
 
 // covers: CU-12 (OAuth 2.1 §7.9)
@@ -166,7 +166,7 @@ async fn user_page_cannot_revoke_grants_of_another_user() {
     for id in [bobs, machines, GrantId::from_bytes([7; 16])] {
         let which = GrantSelector::SubjectAndId(subject("alice"), id);
         assert_eq!(t.revoke_grants(&which).await.unwrap(), 0);
-        assert!(list(&t, &which).await.is_empty(), "it can't even be looked at");
+        assert!(list(&t, &which).await.is_empty(), "the grant is not listed");
     }
     assert!(lives(&t, &of_bob.access_token).await && lives(&t, &of_machine).await);
     t.refresh(&app, refresh_of(&of_bob)).await.unwrap();
@@ -184,7 +184,7 @@ async fn subjects_that_differ_in_normal_form_are_two_users() {
         (grant.subject.clone(), grant_of(&t, decomposed).await.subject.clone()),
         (Some(subject(composed)), Some(subject(decomposed)))
     );
-    // Any JSON spelling of the character means this one.
+    // Each JSON spelling means the same character.
     let stored = serde_json::to_string(&*grant).unwrap();
     let escaped = stored.replace('\u{e9}', "\\u00e9");
     assert_ne!(stored, escaped);
@@ -218,7 +218,7 @@ async fn password_change_revokes_codes_and_repeated_refreshes() {
     assert_dead(&t, &other, &second).await;
     assert_dead(&t, &app, &successor).await;
     let retry = t.refresh(&app, refresh_of(&spent)).await.unwrap_err();
-    assert_eq!(retry.refusal(), Some(&Refusal::GrantEnded), "not even within its grace window");
+    assert_eq!(retry.refusal(), Some(&Refusal::GrantEnded), "the grace window ends with the grant");
     assert_eq!(code.redeem().await.unwrap_err().refusal(), Some(&Refusal::GrantEnded));
     assert!(list(&t, &of_user("alice")).await.is_empty());
     assert!(lives(&t, &of_bob.access_token).await && lives(&t, &of_machine).await);

@@ -172,7 +172,7 @@ async fn introspection_of_dead_token_says_only_inactive() {
     t.revocation_request(&revocation.client_secret_basic(&app.id, secret)).await.unwrap();
     assert_inactive(&t, &api, revoked.access_token.expose()).await;
     assert_inactive(&t, &app, revoked.access_token.expose()).await;
-    assert_eq!(active(&t, &app, refresh_of(&revoked).expose()).await["sub"], "alice", "it was revoked alone");
+    assert_eq!(active(&t, &app, refresh_of(&revoked).expose()).await["sub"], "alice", "the grant is live");
 
     let revocation = grantor::RevocationRequest::refresh_token(refresh_of(&revoked));
     let of_grant = t.refresh(&app, refresh_of(&revoked)).await.unwrap();
@@ -208,8 +208,7 @@ async fn other_clients_introspect_only_their_own_tokens() {
     }
 }
 
-/// Otherwise the holder of an old refresh token could find out whether it was spent, without using it and being
-/// noticed.
+/// Otherwise the holder of an old refresh token could find out secretly whether the token was spent.
 // covers: AMB-20
 #[tokio::test]
 async fn refresh_tokens_are_inactive_by_default() {
@@ -371,7 +370,7 @@ async fn host_separates_the_tokens_of_its_apis() {
     let t = TestServer::with(move |builder| {
         builder.observer(observer).token_customizer(Members(|asked: &Inspection<'_>| {
             let Inspection { caller, token, grant, .. } = asked;
-            // By the token's scope, not the grant's, which is the same for all tokens here.
+            // The host app decides by the scope of the token. The scope of the grant is the same for all tokens here.
             assert!(grant.scope.contains("user:read") && grant.scope.contains("user:write"));
             let Some(api) = caller.id().as_str().strip_suffix("-api") else { return Ok(None) };
             let region = Map::from_iter([("region".to_owned(), json!(format!("https://{api}.example")))]);
@@ -402,7 +401,7 @@ async fn host_separates_the_tokens_of_its_apis() {
         assert_eq!(typed.to_json(), response.body());
         match region {
             Some(region) => assert_eq!(json(&response)["region"], region),
-            None => assert_eq!(text(&response), r#"{"active":false}"#, "not a word to {}", caller.id),
+            None => assert_eq!(text(&response), r#"{"active":false}"#, "a detail was told to {}", caller.id),
         }
         let extra = typed.active().map(|active| active.extra["region"].clone());
         assert_eq!(extra, region.map(Into::into));
@@ -529,13 +528,13 @@ async fn introspection_event_names_caller_and_grant() {
     let introspected = |caller: &TestClient, grant| vec![("token_introspected", Some(caller.id.clone()), grant)];
     for (what, caller, token, expected) in [
         ("a live access token", &api, access, Some(grant)),
-        ("the same again", &api, access, Some(grant)),
-        ("a client's own", &app, access, Some(grant)),
+        ("the same token again", &api, access, Some(grant)),
+        ("a client's own token", &app, access, Some(grant)),
         ("a client's own refresh token", &app, refresh, Some(grant)),
         ("a refresh token, which is not for an API", &api, refresh, None),
-        ("a spent one", &app, refresh_of(&spent).expose(), None),
-        ("an unknown one", &api, garbage, None),
-        ("a foreign one", &stranger, access, None),
+        ("a spent token", &app, refresh_of(&spent).expose(), None),
+        ("an unknown token", &api, garbage, None),
+        ("a token of another client", &stranger, access, None),
     ] {
         let response = t.server.introspect(&INTROSPECT.request_by(caller, &[("token", token)])).await;
         assert_eq!((response.status(), json(&response)["active"] == true), (200, expected.is_some()), "{what}");
@@ -565,7 +564,7 @@ async fn introspection_event_names_caller_and_grant() {
 
     t.clock.advance(Duration::hours(1));
     assert_eq!(t.server.introspect(&request).await.status(), 200);
-    assert_eq!(audit.take(), introspected(&api, None), "an expired one");
+    assert_eq!(audit.take(), introspected(&api, None), "an expired token");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::path::Path;
 /// The path of an import from the root of the crate.
 const ROOT: &str = "";
 
-/// Leaves may import everything, so they are above all rows.
+/// The row of leaves. Leaves may import everything, so this row is above all others.
 const LEAVES: usize = 0;
 
 /// Modules with their rows, as the table in DESIGN.md has them. `client/auth` is listed separately, `client` is the
@@ -85,7 +85,7 @@ fn parent(module: &str) -> Vec<String> {
     segments
 }
 
-/// Follows further `super`s.
+/// Follows each further `super` of a path.
 fn above(mut base: Vec<String>, mut rest: &str) -> (Vec<String>, &str) {
     while let Some(after) = rest.strip_prefix("super::") {
         base.pop();

@@ -21,8 +21,8 @@ use common::{basic, error_of, form, json, text};
 
 const CB: &str = "https://app.example/cb";
 
-/// Counts its calls, answers only while the door is open, and fails or throttles on request: for
-/// every caller, or for users only.
+/// An authenticator that counts its calls, answers only while the door is open, and fails or throttles on request, for
+/// every caller or for users only.
 #[derive(Clone)]
 struct Guarded {
     users: TestUsers,
@@ -189,15 +189,15 @@ async fn throttle_counts_guesses_across_all_endpoints() {
     assert!(t.server.authenticate_client(&at_the_host("a-wrong-guess")).await.is_err());
     let (asked, calls) = (inner.asked(), t.faults.calls());
 
-    // Now even the right secret is refused, or the response would tell a guesser that it was right.
+    // Now even the right secret is refused. Otherwise the response would tell a guesser that the secret is right.
     assert_throttled(&t.server.token(&right(&app, HOME)).await, "600");
     assert_throttled(&t.server.revoke(&post("/revoke", &[token], &app.id, secret_of(&app), HOME)).await, "600");
     assert_throttled(&t.server.introspect(&post("/introspect", &[token], &app.id, secret_of(&app), HOME)).await, "600");
     assert_throttled(&t.server.token(&wrong(&app, HOME)).await, "600");
     let waits = t.server.authenticate_client(&at_the_host(secret_of(&app))).await.unwrap_err();
     assert_throttled(&t.server.refuse(&waits), "600");
-    assert_eq!(inner.asked(), asked, "nothing was compared");
-    assert_eq!(t.faults.calls() - calls, 5, "the client, and nothing after it");
+    assert_eq!(inner.asked(), asked, "the secret was not compared");
+    assert_eq!(t.faults.calls() - calls, 5, "only the client was looked up");
     assert!(t.bearer(&grantor::AccessToken::new(token.1)).await.is_ok());
     for name in ["token_refused", "revocation_refused", "introspection_refused"] {
         let last = t.events.events().into_iter().rfind(|event| event.name == name).unwrap();
@@ -216,12 +216,12 @@ async fn generated_secret_passes_while_its_client_is_throttled() {
     let credentials = [
         ClientCredential::secret(&own),
         ClientCredential::secret(&secret()),
-        ClientCredential::secret(&copied), // known as a text, so where it comes from is not known
+        ClientCredential::secret(&copied), // made from a text, so its origin is unknown
         ClientCredential::from_digest(grantor::secret::SecretDigest::of(&generate())),
         ClientCredential::secret(&expired).expiring(soon),
     ];
     let app = register(&t, &credentials).await;
-    // The mark that a secret is generated is stored.
+    // The stored client records that the secret is generated.
     let stored = t.storage.find_client(&app.id).await.unwrap().unwrap();
     let read: Client = serde_json::from_str(&serde_json::to_string(&*stored).unwrap()).unwrap();
     let is_marked = |credential: &ClientCredential| match credential {
@@ -331,7 +331,7 @@ async fn login_page_and_password_grant_share_their_count() {
     }
     users.set_status("alice", SubjectStatus::Suspended);
     for _ in 0..4 {
-        assert_eq!(at_the_page("alice", alice()).await.unwrap(), alice().unwrap(), "the page asks for the status");
+        assert_eq!(at_the_page("alice", alice()).await.unwrap(), alice().unwrap(), "the page gets the status");
     }
     assert_eq!(at_the_page("alice", alice()).await.unwrap(), throttled);
 }
@@ -348,8 +348,8 @@ async fn each_client_and_each_peer_is_counted_by_itself() {
     }
     assert_eq!(status(&t, &right(&app, HOME)).await, 429);
     let unknown = post("/token", &MACHINE, "nobody-we-know", "a-wrong-guess", HOME);
-    assert_eq!(status(&t, &unknown).await, 429, "a client that does not exist looks the same");
-    assert_eq!(status(&t, &right(&app, "192.0.2.8")).await, 200, "another peer does not lock the client out");
+    assert_eq!(status(&t, &unknown).await, 429, "an unknown client gets the same response");
+    assert_eq!(status(&t, &right(&app, "192.0.2.8")).await, 200, "the client is not locked out at a different peer");
     assert_eq!(status(&t, &right(&other, HOME)).await, 200, "other clients are not locked out either");
     // Requests without a peer share one count.
     let anonymous = |secret: &str| {
@@ -376,7 +376,7 @@ async fn retry_after_is_whole_seconds_and_follows_the_clock() {
     t.clock.advance(Duration::milliseconds(1));
     assert_eq!(status(&t, &right(&app, HOME)).await, 200, "a minute after the first failure");
     assert_eq!(inner.asked(), asked + 1);
-    // And the count begins again.
+    // After the minute, the count begins again.
     for expected in [401, 401, 429] {
         assert_eq!(status(&t, &wrong(&app, HOME)).await, expected);
     }
@@ -463,7 +463,7 @@ async fn password_guessing_is_throttled_by_user_and_peer() {
     assert_throttled(&t.server.token(&login(&app, "alice", "correct horse", HOME)).await, "300");
     assert_throttled(&t.server.token(&login(&app, "nobody", "four", HOME)).await, "300");
     assert_throttled(&t.server.token(&login(&other, "alice", "correct horse", HOME)).await, "300");
-    assert_eq!(inner.asked() - asked, 3, "only the clients' secrets were looked at");
+    assert_eq!(inner.asked() - asked, 3, "only the clients' secrets were compared");
     assert_eq!(status(&t, &login(&app, "alice", "correct horse", "192.0.2.8")).await, 200, "alice logs in from home");
     assert_eq!(status(&t, &login(&app, "bob", "battery staple", HOME)).await, 200);
     assert_eq!(status(&t, &right(&app, HOME)).await, 200, "a user is not a client");
@@ -501,7 +501,7 @@ async fn authenticator_failure_or_wait_counts_as_no_guess() {
             inner.mood.store(mood, Ordering::SeqCst);
             let response = t.server.token(&right(&app, HOME)).await;
             assert_eq!(response.status(), expected);
-            assert_eq!(response.header("retry-after"), (expected == 429).then_some("7"), "as the host's limiter says");
+            assert_eq!(response.header("retry-after"), (expected == 429).then_some("7"), "the host's limiter decides");
             assert!(!text(&response).contains("directory"));
         }
         inner.mood.store(0, Ordering::SeqCst);
@@ -593,7 +593,7 @@ async fn user_name_spelling_allows_no_further_guesses() {
     for name in ["alice", "Alice", "alice ", "\u{a0}alicE\n"] {
         assert_throttled(&t.server.token(&login(&app, name, "correct horse", HOME)).await, "60");
     }
-    assert_eq!(inner.asked() - asked, 4, "only the client's secret was looked at");
+    assert_eq!(inner.asked() - asked, 4, "only the client's secret was compared");
     for name in ["al ice", "alice2", "bob"] {
         assert_eq!(status(&t, &login(&app, name, "wrong", HOME)).await, 400, "{name:?}");
     }

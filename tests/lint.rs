@@ -124,7 +124,7 @@ fn machine_without_own_scope_is_found() {
     let text = "the client can't get any scope without a user: give the client an own_scope that the server offers";
     let self_registered = machine("self").scope("user:read").registered_by(RegisteredBy::SelfService);
     assert_found(&t, &self_registered.build().unwrap(), &[(ClientLint::NoOwnScope, text)]);
-    // Without the grant it needs none.
+    // Without the client credentials grant, the client needs no own scope.
     let client = Client::confidential("app", ClientCredential::opaque()).authorization_code(CB);
     assert_found(&t, &client.registered_by(RegisteredBy::SelfService).build().unwrap(), &[]);
 }
@@ -264,7 +264,7 @@ async fn all_clients_are_linted_page_by_page() {
     let finding = ClientLint::ScopeNotOffered(Scope::parse("retired").unwrap());
     let expected: Vec<_> = (0..200).map(|number| (format!("app-{number:03}"), finding.clone())).collect();
     assert_eq!(found, expected);
-    assert_eq!(pages.calls(), 3, "two full pages, and an empty one");
+    assert_eq!(pages.calls(), 3, "two full pages, and an empty page");
 }
 
 /// A registry that returns fewer clients than the page asks for.

@@ -98,7 +98,7 @@ async fn metadata_path_follows_the_issuer_and_is_unique() {
         }
     }
     let tenant = builder("https://id.example/t1").build().await.unwrap();
-    assert_eq!(tenant.metadata(&Request::get(WELL_KNOWN)).status(), 404, "another issuer's document");
+    assert_eq!(tenant.metadata(&Request::get(WELL_KNOWN)).status(), 404, "the path of a document of another issuer");
 }
 
 #[tokio::test]
@@ -708,7 +708,7 @@ async fn server_without_authorization_endpoint_serves_none() {
     // A machine gets its token.
     let machine = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     t.token_as(&machine, TokenRequest::client_credentials().scope("user:read")).await.unwrap();
-    // A user can't log in, and a code means nothing.
+    // Without an authorization endpoint, a user can't log in, and no code is accepted.
     let app = t.public_client("https://app.example/cb").await;
     let error = t.authorize(&app).send().await.unwrap_err();
     assert_eq!(error.error().refusal(), Some(&Refusal::NoAuthorizationEndpoint));
@@ -732,7 +732,7 @@ async fn endpoint_prefix_does_not_move_well_known_document() {
         let server = AuthorizationServer::builder(issuer)
             .storage(MemoryStorage::new())
             .scope("a", "A")
-            // In either order, a URL that the host sets is kept.
+            // A URL that the host sets is kept, whatever the order of the calls.
             .endpoints(|urls| urls.revocation = Some("https://id.example/end".to_owned()))
             .endpoint_prefix("/oauth/v2")
             .endpoints(|urls| urls.token = urls.token.replace("/token", "/tokens"))

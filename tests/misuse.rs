@@ -14,7 +14,7 @@ mod skip;
 
 const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/misuse");
 
-/// A lower number would mean that cases were lost.
+/// The least number of cases. With fewer cases, some were lost.
 const CASES: usize = 29;
 
 // covers: B1, B34
@@ -50,7 +50,7 @@ fn each_misuse_is_refused_for_its_one_reason() {
         found.sort();
         assert_eq!(
             found, starts,
-            "{name}.rs: left what the compiler refused (line of the case, code), right the cases"
+            "{name}.rs: left, the refusals of the compiler (line of the case, code); right, the cases"
         );
         cases += starts.len();
     }
@@ -68,7 +68,7 @@ fn start_of(line: usize, starts: &[(usize, String)]) -> usize {
     starts.iter().map(|(start, _)| *start).take_while(|start| *start < line).last().unwrap_or(line)
 }
 
-/// The line and the code of an error. The summary of a program's errors has no place and is skipped.
+/// The line and the code of an error. The summary of all errors has no line, and is skipped.
 fn error(message: &Value) -> Option<(usize, String)> {
     let message = &message["message"];
     let spans = message["spans"].as_array()?;

@@ -118,7 +118,7 @@ async fn resource_metadata_path_follows_identifier_and_challenge() {
             let response = server.resource_metadata(&Request::get(other.clone()));
             assert_eq!((response.status(), response.body()), (404, &b""[..]), "{other}");
         }
-        assert_eq!(server.metadata(&Request::get(path)).status(), 404, "another document");
+        assert_eq!(server.metadata(&Request::get(path)).status(), 404, "the path of another document");
     }
 }
 

@@ -170,7 +170,7 @@ fn good() -> Value {
     })
 }
 
-/// The same response with changed members; null removes one.
+/// The response about a good token with changed members. A null removes a member.
 fn good_but(changes: &Value) -> Value {
     let mut members = good();
     let own = members.as_object_mut().unwrap();
@@ -312,10 +312,10 @@ async fn active_token_is_introspected_once_per_cache_time() {
     }
     let copy = setup.api.clone();
     check(&copy, &tokens.access_token).await.unwrap();
-    assert_eq!(setup.endpoint.calls(), 3, "a copy has the same cache");
+    assert_eq!(setup.endpoint.calls(), 3, "a copy of the API shares the cache");
     setup.t.clock.advance(Duration::seconds(-10));
     setup.check(&tokens.access_token).await.unwrap();
-    assert_eq!(setup.endpoint.calls(), 4, "a clock that was set back makes an entry last no longer");
+    assert_eq!(setup.endpoint.calls(), 4, "a clock that is set back does not extend an entry");
 }
 
 // covers: RV-02 (RFC 7009 §2)
@@ -527,7 +527,7 @@ async fn invented_tokens_evict_nothing() {
     setup.check(&second.access_token).await.unwrap();
     assert_eq!(setup.endpoint.calls(), calls + 1);
     setup.check(&first.access_token).await.unwrap();
-    assert_eq!(setup.endpoint.calls(), calls + 2, "the oldest entry has left");
+    assert_eq!(setup.endpoint.calls(), calls + 2, "the oldest entry was removed from the cache");
 }
 
 /// Waits until this number of calls is in flight.
@@ -560,7 +560,7 @@ async fn requests_with_one_token_share_a_call() {
     }
     assert_eq!(setup.endpoint.calls(), 1);
 
-    // A failure is shared, too.
+    // All waiting requests get the same failure.
     setup.t.clock.advance(Duration::MINUTE);
     let waiting: Vec<_> = (0..3).map(|_| spawn()).collect();
     until_called(&setup.endpoint, 2).await;
@@ -641,7 +641,7 @@ async fn calls_above_the_limit_are_refused_at_once() {
     }
     setup.endpoint.release(3);
     for token in ["d", "e", "f"] {
-        setup.assert_refused(&AccessToken::new(token), 401, "invalid_token", "there is room again").await;
+        setup.assert_refused(&AccessToken::new(token), 401, "invalid_token", "a call is possible again").await;
     }
 }
 
@@ -680,7 +680,7 @@ async fn introspector_panic_refuses_all_waiting_requests() {
     }
     assert_eq!(panicked, 1);
     let again = tokio::spawn(async move { check(&api, &AccessToken::new("a")).await.map(|_| ()) });
-    assert!(again.await.unwrap_err().is_panic(), "the limit of one call is free again");
+    assert!(again.await.unwrap_err().is_panic(), "a call is possible again after the panic");
 }
 
 // covers: BC-02 (RFC 9700 §4.15.1)

@@ -78,7 +78,7 @@ async fn refresh_token_revocation_ends_its_whole_grant_only() {
         assert!(!lives(&t, &first.access_token).await, "the access token that was issued before");
         let (_, grant) = row(&t, refresh_of(&second).hash()).await;
         assert_eq!(grant.revoked_at, Some(grantor::Clock::now(&t.clock)));
-        assert!(lives(&t, &other.access_token).await, "the same user and client, but another grant");
+        assert!(lives(&t, &other.access_token).await, "a different grant of the same user and client");
         t.refresh(&app, refresh_of(&other)).await.unwrap();
     }
 }
@@ -189,7 +189,7 @@ async fn dead_token_can_be_revoked_again_with_one_event() {
         t.clock.advance(Duration::minutes(1));
         revoked(&t, &request).await;
         let (token, grant) = row(&t, hash_of(token)).await;
-        assert_eq!((token.revoked_at, grant.revoked_at), (at, of_grant), "it has been dead since the first time");
+        assert_eq!((token.revoked_at, grant.revoked_at), (at, of_grant), "the first revocation time stays");
         assert_eq!(t.events.count("token_revoked"), n + 1);
     }
     // A live access token dies with its grant.
@@ -203,7 +203,7 @@ async fn dead_token_can_be_revoked_again_with_one_event() {
     while t.purge(1_000).await.unwrap() == 1_000 {}
     assert!(t.storage.find(&expired.access_token.hash()).await.unwrap().is_none());
     revoked(&t, &REVOKE.request_by(&app, &[("token", expired.access_token.expose())])).await;
-    assert_eq!(t.events.count("token_revoked"), 3, "a grant that has ended can't be ended");
+    assert_eq!(t.events.count("token_revoked"), 3, "a dead grant causes no event");
 }
 
 #[tokio::test]
@@ -276,7 +276,7 @@ async fn foreign_token_looks_unknown_to_untrusted_client() {
             let (calls, events) = (t.faults.calls(), t.events.events().len());
             let request = REVOKE.request_by(other, &[("token", token)]);
             assert_eq!(t.server.revoke(&request).await.into_parts(), expected);
-            assert_eq!(t.faults.calls() - calls, 2, "client and token, as for an unknown one");
+            assert_eq!(t.faults.calls() - calls, 2, "client and token, as for an unknown token");
             assert_eq!(t.events.names()[events..], ["revocation_refused"]);
             let event = t.events.events().pop().unwrap();
             assert!(event.text.contains("NotYourToken") && event.text.contains(&other.id), "{}", event.text);
@@ -388,7 +388,7 @@ async fn revocation_with_lost_answer_can_be_repeated() {
         let _ = REVOKE.refused(&t, &request, 503, "temporarily_unavailable", "a test made").await;
         assert!(!lives(&t, &tokens.access_token).await);
         revoked(&t, &request).await;
-        assert_eq!(t.events.names().last(), Some(&"bearer_refused"), "there was nothing left to revoke");
+        assert_eq!(t.events.names().last(), Some(&"bearer_refused"), "the repeated revocation causes no event");
     }
 }
 

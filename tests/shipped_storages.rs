@@ -26,7 +26,7 @@ fn runtime() -> Runtime {
     Runtime::new().unwrap()
 }
 
-/// A process that races with others on the storage at this place.
+/// A process that races with other processes on the storage at this place.
 fn worker(place: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "contract_suite_worker"]).env(PLACE, place);

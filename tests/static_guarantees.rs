@@ -36,7 +36,7 @@ macro_rules! incomparable {
 fn secrets_have_no_equality_operator() {
     incomparable!(AccessToken, RefreshToken, AuthorizationCode, ClientSecret, Password, CodeVerifier);
     incomparable!(SecretDigest, Seed, CodeChallenge);
-    // Nor do types that contain one of them.
+    // Types that contain a secret have no `==` either.
     incomparable!(ClientCredential, Client, ClientParts, ClientBuilder);
     incomparable!(StoredToken, Spent, TokenDetails, CodeBinding, Redemption);
     incomparable!(Request, Response, Params<'static>, AuthorizationRequest<'static>, ConsentForm);
@@ -85,7 +85,7 @@ fn secrets_are_neither_printed_nor_serialised() {
 
 // The kinds of secret are different types.
 assert_type_ne_all!(AccessToken, RefreshToken, AuthorizationCode, ClientSecret, Password, CodeVerifier);
-// Each of these proves something once.
+// Values of these types prove something, so they can't be copied or made from other values.
 assert_not_impl_any!(PendingAuthorization: Clone);
 assert_not_impl_any!(Approval: From<Subject>);
 assert_not_impl_any!(PresentedToken<kind::RefreshToken>: Clone);

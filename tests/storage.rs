@@ -31,7 +31,7 @@ fn hash(number: u8) -> TokenHash {
     TokenHash::from_bytes([number; 32])
 }
 
-/// One of many hashes, for tests that need more than [`hash`] has.
+/// A hash for a large number, for tests that need more hashes than [`hash`] has.
 fn hash_of_many(number: u32) -> TokenHash {
     let mut bytes = [0xee; 32];
     bytes[..4].copy_from_slice(&number.to_le_bytes());
@@ -195,7 +195,7 @@ async fn records_round_trip_json_and_refuse_unknown_members() {
     assert_eq!(precise["expires_at"], "2026-01-02T00:00:00Z");
     assert_eq!(precise["revoked_at"], serde_json::Value::Null);
 
-    // An old node that reads the row of a newer one must fail, not lose a binding.
+    // An old node must fail when it reads a row of a newer node. Otherwise it could lose a binding.
     let with_more = |record: String| record.replacen('{', "{\"jkt\":\"x\",", 1);
     assert!(serde_json::from_str::<StoredToken>(&with_more(shown(&token))).is_err());
     assert!(serde_json::from_str::<Grant>(&with_more(shown(&*grant))).is_err());
@@ -213,7 +213,7 @@ async fn records_round_trip_json_and_refuse_unknown_members() {
 async fn long_list_is_complete_and_revoked_to_its_end() {
     let storage = MemoryStorage::new();
     let (alice, app) = (GrantSelector::Subject(subject("alice")), GrantSelector::Client(client_id("app")));
-    // Several at a time; every second one has an identifier that begins like many others.
+    // Several grants at a time. Every second grant has an identifier with a common beginning.
     let mut expected = Vec::new();
     for number in 0..300_u32 {
         let mut id = [if number % 2 == 0 { 7 } else { number.to_le_bytes()[0] }; 16];
@@ -287,7 +287,7 @@ async fn replay_is_recognised_after_expiry_and_purge() {
     }
     let error = t.refresh(&app, &first).await.unwrap_err();
     assert_eq!(error.refusal(), Some(&grantor::Refusal::RefreshTokenReused));
-    assert!(t.refresh(&app, &newest).await.is_err(), "the thief's lineage still works");
+    assert!(t.refresh(&app, &newest).await.is_err(), "the thief's tokens still work");
     assert_eq!(t.events.count("refresh_token_reused"), 1);
 
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -319,7 +319,7 @@ async fn entry_that_is_no_longer_due_uses_no_purge_limit() {
         }
         last = next;
     }
-    assert_eq!(purge(&storage, at(DAY), 1).await, 1, "the one seed that is left, at the first call");
+    assert_eq!(purge(&storage, at(DAY), 1).await, 1, "the first call erases the remaining seed");
     // An entry that was due at the end of the grant becomes due sooner, and only once.
     storage.revoke_grants(&GrantSelector::Id(of.id), at(DAY)).await.unwrap();
     assert_eq!(storage.purge_expired(at(DAY - TICK), 1).await.unwrap(), 0);
@@ -339,7 +339,7 @@ async fn purge_of_large_family_takes_expired_access_tokens_only() {
     let of = grant(1);
     let mut tokens = vec![refresh_token(1, &of)];
     for number in 0..EXPIRED + LIVE {
-        // The live ones are among the others.
+        // The live tokens are between the expired tokens.
         let expires_at = if number % 21 == 20 { at(DAY) } else { at(HOUR) };
         tokens.push(StoredToken { hash: hash_of_many(number), expires_at, ..access_token(0, &of) });
     }
@@ -388,20 +388,20 @@ async fn family_under_purge_is_dead_for_a_slow_clock() {
     assert_eq!(storage.revoke_grants(&which, at(SECOND)).await.unwrap(), 0);
     assert_eq!(purge(&storage, at(DAY), 9).await, 6, "five tokens and the grant");
     open(&storage, grant(1), &tokens).await;
-    assert_eq!(redeem(&storage, &spend(&tokens[0], 1), &[]).await, "done", "its identifiers are free again");
+    assert_eq!(redeem(&storage, &spend(&tokens[0], 1), &[]).await, "done", "the identifiers are free again");
 }
 
 #[tokio::test]
 async fn small_purges_reach_all_shards_while_one_is_refilled() {
     let storage = MemoryStorage::new();
-    // So few that each is in a different shard.
+    // There are so few families that each is in a different shard.
     for number in 0..20 {
         open(&storage, grant(number), &[]).await;
     }
     let mut refilled = 0;
     for _ in 0..40 {
         assert_eq!(storage.purge_expired(at(DAY), 1).await.unwrap(), 1);
-        // Refused while the last one still exists.
+        // The opening is refused while the previous grant still exists.
         refilled += u32::from(storage.open_grant(&Arc::new(grant(0)), &[]).await.is_ok());
     }
     assert!(refilled > 0, "no shard was refilled");
@@ -416,7 +416,7 @@ async fn purged_hash_does_not_find_tokens_of_reopened_grant() {
     let storage = MemoryStorage::new();
     let of = grant(1);
     open(&storage, of.clone(), &[refresh_token(1, &of), refresh_token(2, &of)]).await;
-    assert_eq!(storage.purge_expired(at(DAY), 1).await.unwrap(), 1, "a part of it");
+    assert_eq!(storage.purge_expired(at(DAY), 1).await.unwrap(), 1, "a part of the family");
     let again = Grant { expires_at: at(9 * DAY), ..of };
     open(&storage, again.clone(), &[refresh_token(3, &again)]).await;
     assert!(is_gone(&storage, 1).await && is_gone(&storage, 2).await);
@@ -456,7 +456,7 @@ async fn purge_touches_no_more_than_its_limit_in_a_shard() {
 #[tokio::test]
 async fn purge_looks_again_at_entries_found_earlier() {
     let storage = MemoryStorage::new();
-    // They have the same first byte, so they are in one shard.
+    // The hashes have the same first byte, so they are in one shard.
     for number in 1..=4_u8 {
         let mut id = [7; 16];
         id[1] = number;
@@ -465,16 +465,16 @@ async fn purge_looks_again_at_entries_found_earlier() {
         let token = StoredToken { expires_at, ..refresh_token(number, &of) };
         open(&storage, of, &[token]).await;
     }
-    assert_eq!(storage.purge_expired(at(DAY), 2).await.unwrap(), 2, "one of them, with its token");
-    // Another token is used and extended, by a clock that is behind.
+    assert_eq!(storage.purge_expired(at(DAY), 2).await.unwrap(), 2, "one grant with its token");
+    // A node whose clock is behind redeems a token of a further grant, which extends this grant.
     let mut left = Vec::new();
     for number in 1..=3 {
         left.extend(storage.find(&hash(number)).await.unwrap());
     }
     let order = Redemption { grant_expires_at: at(9 * DAY), seed: None, ..spend(&left[0].token, 1) };
     assert_eq!(redeem(&storage, &order, &[]).await, "done");
-    assert_eq!(storage.purge_expired(at(2 * DAY), 9).await.unwrap(), 4, "the third and the fourth");
-    assert!(storage.find(&order.token).await.unwrap().is_some(), "the one that was used");
+    assert_eq!(storage.purge_expired(at(2 * DAY), 9).await.unwrap(), 4, "two grants with their tokens");
+    assert!(storage.find(&order.token).await.unwrap().is_some(), "the token of the extended grant");
 }
 
 #[tokio::test]

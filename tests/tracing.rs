@@ -94,7 +94,7 @@ impl Log {
         self.spans.lock().unwrap().clear();
     }
 
-    /// The whole log, in every form.
+    /// The whole log, as data and as text.
     fn everything(&self) -> String {
         let lines = String::from_utf8(self.text.lock().unwrap().clone()).unwrap();
         format!("{lines}\n{:?}\n{:?}", self.events.lock().unwrap(), self.spans.lock().unwrap())
@@ -558,7 +558,7 @@ async fn host_failure_logs_an_error_without_its_cause() {
     let mistake =
         "an extension of the host app broke its contract: a resource requires a scope that the server does not offer";
     let refused = fields(&[("event", "bearer_refused"), ("client_id", app), server_error, ("error", mistake)]);
-    assert_eq!(stage.told(true), (Level::ERROR, None, refused), "about the grant of the token");
+    assert_eq!(stage.told(true), (Level::ERROR, None, refused), "the event is about the grant of the token");
     let which = GrantSelector::Subject(Subject::new("alice").unwrap());
     t.faults.fail(1, Fault::Unavailable);
     assert!(t.revoke_grants(&which).await.is_err());
@@ -763,13 +763,13 @@ async fn full_run_logs_every_event_and_no_secret() {
     assert_eq!(logged.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
 }
 
-// Regression: keys failed in silence.
+// Regression: failures of signing keys were not logged.
 #[cfg(feature = "jwt")]
 #[tokio::test]
 async fn keys_that_fail_are_an_error_without_its_cause() {
     use grantor::jose::{Algorithm, KeyError, Keys, PublicKey, Signer};
 
-    /// They can be read once, when the server is built.
+    /// Keys that can be read only once, when the server is built.
     #[derive(Default)]
     struct Broken(std::sync::atomic::AtomicBool);
 

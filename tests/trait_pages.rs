@@ -29,7 +29,7 @@ fn methods(source: &str) -> Vec<Method> {
         if !attributes.into_iter().any(|line| line.contains("async_trait")) {
             continue;
         }
-        assert!(line.ends_with('{'), "the head of a trait has one line: {line}");
+        assert!(line.ends_with('{'), "the first line of a trait must end with a brace: {line}");
         let body = lines[at + 1..].iter().take_while(|line| **line != "}").copied().collect::<Vec<_>>();
         for (start, line) in body.iter().enumerate().filter(|(_, line)| line.starts_with("    async fn ")) {
             let written = body[start..].join(" ");

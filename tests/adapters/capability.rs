@@ -177,7 +177,7 @@ async fn capability_decides_about_scripts_of_other_origins() {
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("*")));
         assert_eq!(answer.header("access-control-allow-methods"), Some("GET, DELETE"));
         let answer = app.send(preflight("/open")).await;
-        assert_eq!((answer.status, answer.header("access-control-allow-methods")), (204, Some("*")), "it serves all");
+        assert_eq!((answer.status, answer.header("access-control-allow-methods")), (204, Some("*")), "all methods");
         for request in [get("/notes"), post("/notes", "")] {
             assert_eq!(app.send(request).await.header("access-control-allow-origin"), Some("*"));
         }
@@ -213,7 +213,7 @@ async fn failed_authentication_at_a_capability_is_an_event() {
                 assert!(told[0].text.contains(part), "{part}: {}", told[0].text);
             }
         }
-        // A success has no event here; the token endpoint too has one only when it issues tokens.
+        // A success causes no event here. At the token endpoint, only issued tokens do.
         assert_eq!(app.send(post_as(&machine, "/notes/new", "note=x")).await.status, 201);
         assert_eq!(t.events.events().len(), 5);
     }
@@ -255,7 +255,7 @@ async fn bearer_in_a_body_above_the_limit_of_the_policy() {
     }
 }
 
-/// The unknown member may restrict what a capability may do for the client.
+/// The unknown member may forbid the client to use a capability.
 #[tokio::test]
 async fn client_with_unknown_critical_member_is_unavailable() {
     let t = server();
@@ -324,7 +324,7 @@ async fn handle_holds_the_limit_of_a_route() {
     let long = format!("/notes?{}", "x".repeat(t.server.policy().max_body + 1));
     assert_eq!(t.server.handle(&Request::get(long)).await.status(), 413);
     assert_eq!(t.server.handle(&Request::get("/notes?x=1")).await.status(), 401);
-    // Method names are compared whole.
+    // A method that is only a part of an allowed name is refused.
     assert_eq!(t.server.handle(&Request::new("GET, DELETE", "/notes")).await.status(), 405);
 }
 

@@ -121,7 +121,7 @@ async fn largest_body_is_read_and_a_larger_one_gets_413() {
         let app = web.host(&t.server);
         let padded = |size: usize| format!("{MACHINE_FORM}&x={}", "x".repeat(size - MACHINE_FORM.len() - 3));
         assert_eq!(app.send(post_as(&machine, "/token", padded(100))).await.status, 200);
-        // Once with a known length and once without.
+        // The body is sent once with a known length, and once without.
         let of_unknown_length = Body::new(Full::new(Bytes::from(padded(101))).map_frame(|frame| frame));
         for body in [Body::from(padded(101)), Body::from(padded(1_000_000)), of_unknown_length] {
             let answer = app.send(post_as(&machine, "/token", body)).await;

@@ -76,7 +76,7 @@ async fn scripts_may_use_token_revocation_and_metadata() {
             assert_eq!(answer.header("access-control-allow-methods"), Some("GET, POST"), "{uri}");
             assert_eq!(answer.header("access-control-allow-headers"), Some("authorization, *"), "{uri}");
             assert_eq!(answer.header("vary"), None, "the answer is the same for every script: {uri}");
-            assert_eq!(answer.header("access-control-allow-credentials"), None, "no cookie has a part in this: {uri}");
+            assert_eq!(answer.header("access-control-allow-credentials"), None, "scripts may not send cookies: {uri}");
             assert_eq!(answer.header("access-control-max-age"), Some("3600"), "{uri}");
             assert!(answer.body.is_empty(), "{uri}");
         }

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use crate::common::{basic, form};
 use crate::{App, MACHINE_FORM, REDIRECT_URI, Web, With, get, post, post_as, request, token_of};
 
-/// Records the peers that clients authenticate from. With a door, each attempt waits until the door opens.
+/// Records the peers of client authentications. With a door, each attempt waits until the test opens the door.
 #[derive(Clone, Default)]
 struct Doorkeeper {
     peers: Arc<Mutex<Vec<Option<IpAddr>>>>,
@@ -241,7 +241,7 @@ impl Observer for Done {
     }
 }
 
-/// A server whose door is shut, and a client.
+/// A server whose requests wait at a closed door, and a client.
 async fn guarded() -> (TestServer, TestClient, Arc<Door>, Done) {
     let door = Arc::new(Door::default());
     let doorkeeper = Doorkeeper { door: Some(Arc::clone(&door)), ..Doorkeeper::default() };
@@ -362,7 +362,7 @@ async fn run_to_completion_outlives_its_caller() {
         let alice = GrantSelector::Subject(Subject::new("alice").unwrap());
         assert_eq!(count(&t, &alice).await, 0);
         go.send(()).unwrap();
-        assert!(outcome.await.unwrap(), "the caller is gone, the decision is carried out");
+        assert!(outcome.await.unwrap(), "the work was not finished after its caller had gone");
         assert_eq!(count(&t, &alice).await, 1);
         // A caller that stays connected gets the result.
         assert_eq!(web.run_to_completion(async { 7 }).await, 7);

@@ -142,7 +142,7 @@ async fn announced_length_above_the_limit_gets_413_unread() {
     }
 }
 
-/// Everything that a server sends until it closes the connection.
+/// Returns everything that a server sends until it closes the connection.
 async fn exchange(address: std::net::SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -216,8 +216,8 @@ async fn unread_body_of_refused_api_request_ends_the_connection() {
 /// One piece of a body that is too long.
 static PIECE: [u8; 1 << 15] = [b'x'; 1 << 15];
 
-/// A body of this many pieces, above the limit, that ends with an error like a closed connection. Reports when it is
-/// dropped.
+/// A body of this number of pieces, above the limit. It ends with an error, like after a closed connection, and reports
+/// when it is dropped.
 struct TooLong(usize, Arc<AtomicBool>);
 
 impl HttpBody for TooLong {

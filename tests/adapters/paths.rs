@@ -92,7 +92,7 @@ async fn every_url_of_the_document_is_served_there() {
 async fn issuer_with_a_path_is_served_at_exactly_that_path() {
     let server = elsewhere("https://id.example/a%20b/{tenant}", |_| {}).await;
     for web in Web::each() {
-        // The rest of the app is still found.
+        // The other routes of the app still work.
         for app in [web.routes([&server]), web.host(&server)] {
             for (path, status) in [
                 ("/a%20b/%7Btenant%7D/token", 405),

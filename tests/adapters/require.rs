@@ -17,7 +17,7 @@ use crate::{Answer, REDIRECT_URI, Web, With, get, machine, request, token_of, wi
 const READ: &str = "user:read";
 const BOTH: [&str; 2] = ["user:write", "user:read"];
 
-/// An API of a host with: a path whose methods require different scopes, a part below a prefix, a route that scripts of
+/// An API with four parts: a path whose methods require different scopes, paths below a prefix, a route that scripts of
 /// any origin may use, and a route without `require`.
 struct Api {
     web: Web,
@@ -294,7 +294,7 @@ async fn require_adds_no_cors_unless_asked_for() {
         assert_eq!(
             answer.header("access-control-allow-origin"),
             Some("https://mine.example"),
-            "the host's own is kept"
+            "the header of the host app is kept"
         );
     }
 }

@@ -122,7 +122,7 @@ fn require_of_resource_server_panics_for_malformed_scope() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let t = runtime.block_on(async { TestServer::new() });
     let api = build(&t, "s3cr3t", true);
-    // It does not know which scopes the server offers.
+    // A resource server does not know which scopes the server offers.
     drop((grantor::axum::require(&api, ["notes:read"]), grantor::actix::require(&api, ["notes:read"])));
     for malformed in [&[][..], &[""], &["a\"b"]] {
         assert!(catch_unwind(AssertUnwindSafe(|| drop(grantor::axum::require(&api, malformed)))).is_err());

@@ -150,7 +150,7 @@ pub(crate) fn assert_page(response: &Response, status: u16, code: &str, descript
     assert!(page.contains(&format!("<p class=\"detail\">{code}</p>")), "{code} is not on the page: {page}");
     assert!(page.contains(&format!(": {description}.</p>")), "{description:?} is not on the page: {page}");
     let leads_back = page.contains("<p><a href=\"/authorize?return_target=") && STALE.contains(&description);
-    assert_eq!(page.matches("href").count(), usize::from(leads_back), "an error page has no other way on: {page}");
+    assert_eq!(page.matches("href").count(), usize::from(leads_back), "an error page has no other link: {page}");
 }
 
 /// Returns the text of an error page without the compared value, which occurs once and can't contain markup.

@@ -125,10 +125,10 @@ async fn refusal_of_a_capability_is_sent_to_the_client() {
         let answer = refused(&t, &faulty).await;
         assert!(!describe(&answer).contains("tenant"), "{}", describe(&answer));
     }
-    assert!(tenants.seen.lock().unwrap().is_empty(), "only a valid request is checked");
+    assert!(tenants.seen.lock().unwrap().is_empty(), "a capability checks only valid requests");
 
     drop(refused(&both, &Ask::code(&same).with("tenant", "red")).await);
-    assert_eq!(*zone.0.lock().unwrap(), 0, "the first refusal counts");
+    assert_eq!(*zone.0.lock().unwrap(), 0, "after a refusal, no other capability is called");
     let answer = refused(&both, &Ask::code(&same).with("tenant", "blue")).await;
     assert_error(&answer, CALLBACK, "access_denied", STATE);
     assert_eq!(*zone.0.lock().unwrap(), 1);

@@ -36,7 +36,7 @@ async fn consent_page_shows_client_scopes_and_lifetime() {
         ("user:write", "Change your profile"),
         ("offline_access", "Keep access while you are away"),
     ];
-    assert_eq!(shown, declared, "in the order in which the server declared them");
+    assert_eq!(shown, declared, "the page shows scopes in the order in which the server declared them");
     assert_eq!(waiting.lifetime(), Duration::days(90));
 }
 
@@ -107,7 +107,7 @@ async fn user_can_list_and_revoke_grants() {
 
     let not_mine = GrantSelector::SubjectAndId(subject("mallory"), mine.id);
     assert_eq!(t.storage.revoke_grants(&not_mine, now).await.unwrap(), 0);
-    drop(t.bearer(&tokens.access_token).await.expect("another user revokes nothing"));
+    drop(t.bearer(&tokens.access_token).await.expect("another user can't revoke the grant"));
     let which = GrantSelector::SubjectAndId(subject("alice"), mine.id);
     assert_eq!(t.storage.revoke_grants(&which, now).await.unwrap(), 1);
     assert_eq!(t.bearer(&tokens.access_token).await.unwrap_err().code().unwrap(), "invalid_token");
@@ -138,7 +138,7 @@ async fn submitted_form_decides_its_own_request() {
     assert_eq!(grants_of(&t, &app).await[0].scope.as_str(), "user:read user:write");
 
     t.clock.advance(Duration::seconds(1));
-    // Fields that the page does not have change nothing.
+    // Fields that a browser adds and the page does not have are ignored.
     let token = &form_token(&t, &app).await;
     let forged = [read, ("scope", "offline_access"), ("client_id", "x"), ("redirect_uri", "https://evil.example/")];
     let fields = [&[("form_token", &**token), approve], &forged[..]].concat();

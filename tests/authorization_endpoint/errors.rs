@@ -150,7 +150,7 @@ async fn errors_redirect_at_once_only_for_vetted_clients() {
     assert_interstitial(&asked_first, &unknown, "invalid_scope");
     assert_eq!(t.events.count("authorization_refused"), 2);
 
-    // A failure of the host app does not redirect without asking either.
+    // A failure of the host app does not redirect without asking the user either.
     let failure = || StorageError::new("out of order");
     let failed: Response = pending(&t, &Ask::code(&unknown)).await.fail(failure()).into();
     assert_eq!((failed.status(), failed.header("location")), (500, None), "{}", describe(&failed));

@@ -1,4 +1,4 @@
-//! Failures of the host: a page before the redirect URI is known, a redirect after.
+//! Failures of the host app: a page before the redirect URI is known, and a redirect afterwards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -153,5 +153,5 @@ async fn failing_storage_is_never_taken_for_consent() {
     }
     let waiting = pending(&t, &Ask::code(&app)).await;
     let next = waiting.interaction(Some(&alice)).await;
-    assert!(matches!(next, Interaction::Proceed(_)), "the same question without a fault: {next:?}");
+    assert!(matches!(next, Interaction::Proceed(_)), "the same request succeeds without a fault: {next:?}");
 }

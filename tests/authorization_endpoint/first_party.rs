@@ -1,4 +1,4 @@
-//! First-party apps: no question if the redirect proves which app it is, one click otherwise.
+//! First-party apps: no consent page if the redirect proves which app it is, and one click otherwise.
 
 use grantor::authorize::ConsentReason;
 use grantor::client::{ClientError, ClientParts, RegisteredBy};
@@ -68,7 +68,7 @@ async fn first_party_with_unproven_redirect_needs_a_click() {
     let app = t.register(app, None).await;
     for uri in uris {
         let ask = Ask::code(&app).with("redirect_uri", uri);
-        // The second time, too.
+        // The click is needed the second time, too.
         for _ in 0..2 {
             let Interaction::Consent(asked) = next(&t, &ask).await else { panic!("{uri}: alice was not asked") };
             assert_eq!(asked.reason(), ConsentReason::Confirm, "{uri}");
@@ -93,10 +93,10 @@ async fn grant_without_a_question_is_no_consent_on_record() {
     change(&t, &app, |parts| parts.first_party = false).await;
     let Interaction::Consent(asked) = next(&t, &Ask::code(&app)).await else { panic!("alice never agreed") };
     assert!(asked.approve(crate::ask::by("alice")).await.code().is_some());
-    assert!(matches!(next(&t, &Ask::code(&app)).await, Interaction::Proceed(_)), "now she has");
+    assert!(matches!(next(&t, &Ask::code(&app)).await, Interaction::Proceed(_)), "alice has agreed now");
 }
 
-/// The host may leave the scopes out of the page with the click.
+/// A click that only confirms the app is no consent, because the host may show it without the scopes.
 #[tokio::test]
 async fn confirming_click_is_no_consent_on_record() {
     let t = TestServer::new();
@@ -109,7 +109,7 @@ async fn confirming_click_is_no_consent_on_record() {
     change(&t, &app, |parts| parts.first_party = false).await;
     for uri in uris {
         let Interaction::Consent(asked) = next(&t, &Ask::code(&app).with("redirect_uri", uri)).await else {
-            panic!("{uri}: alice has only clicked")
+            panic!("{uri}: the click of alice counted as consent")
         };
         assert_eq!(asked.reason(), ConsentReason::NotGiven);
     }

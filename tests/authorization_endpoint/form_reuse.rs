@@ -55,7 +55,7 @@ async fn first_decision_of_a_consent_form_counts() {
         }
         assert_eq!(grants_of(&t, &app).await.len(), grants, "{first:?} and {second:?}");
         assert_eq!(t.events.names(), [event, "authorization_stale", "authorization_stale"]);
-        // The same request on another page is another form.
+        // A second consent page for the same request has a separate form.
         let anew = consent(&t, &Ask::code(&app)).await.form_token(SESSION);
         assert!(query_of(&submit(&t, &anew, Allow).await).contains_key("code"));
     }
@@ -115,7 +115,7 @@ async fn used_form_stays_used_until_it_expires() {
     t.clock.advance(Duration::minutes(10));
     let form_token = asked.form_token(SESSION);
     assert_error(&submit(&t, &form_token, Deny).await, CALLBACK, "access_denied", STATE);
-    // A host may show a form again, for example with a remark. It stays the same form.
+    // A host may show a form again, for example with a remark. Both pages then have the same form.
     let shown_again = t.server.resume(&form_token, SESSION).await.expect("it is good").form_token(SESSION);
     assert_eq!(shown_again, form_token);
     t.clock.advance(Duration::minutes(20));
@@ -124,7 +124,7 @@ async fn used_form_stays_used_until_it_expires() {
     t.clock.advance(Duration::SECOND);
     let late = t.server.resume(&shown_again, SESSION).await.unwrap_err();
     assert_eq!(late.error().refusal(), Some(&Refusal::ExpiredFormToken));
-    // For a slow clock, the form is valid again, although a node with a fast clock has purged its entry.
+    // On a node with a slow clock, the form is still valid, although a node with a fast clock has purged its entry.
     t.server.purge(1000).await.unwrap();
     t.clock.advance(-Duration::minutes(15));
     assert_used(&submit(&t, &form_token, Allow).await);

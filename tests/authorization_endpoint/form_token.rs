@@ -22,7 +22,7 @@ async fn sealed(t: &TestServer, ask: &Ask) -> String {
     consent(t, ask).await.form_token(SESSION)
 }
 
-/// The page that a form token leads to instead of its request.
+/// The error page for a form token that is refused.
 async fn refused(t: &TestServer, form_token: &str, session: &str) -> Response {
     match t.server.resume(form_token, session).await {
         Ok(pending) => panic!("{form_token:?} was accepted: {pending:?}"),
@@ -91,7 +91,7 @@ async fn implicit_request_survives_the_form() {
     let answer: Response = t.server.resume(&token, SESSION).await.unwrap().approve(by("alice")).await.into();
     let members = ["access_token", "expires_in", "iss", "scope", "token_type"];
     assert_eq!(fragment_of(&answer).keys().collect::<Vec<_>>(), members);
-    // The request stays a token request, even if the client may use codes by now.
+    // The request stays a token request, even if the client was registered for codes in the meantime.
     change(&t, &app, |parts| {
         parts.grant_types = [grantor::GrantType::new("authorization_code").unwrap()].into();
     })
@@ -111,7 +111,7 @@ async fn form_token_of_another_session_is_refused() {
     let last = t.events.events().pop().unwrap();
     assert!(last.name == "authorization_stale" && last.text.contains("InvalidFormToken"), "{}", last.text);
     assert!(grants_of(&t, &app).await.is_empty());
-    drop(t.server.resume(&token, SESSION).await.expect("its own session still can"));
+    drop(t.server.resume(&token, SESSION).await.expect("the session of the form can use it"));
 }
 
 // covers: CU-09 (RFC 6749 §10.12)
@@ -155,7 +155,7 @@ async fn form_token_opens_only_with_the_same_server_key() {
     let waiting = second_node.server.resume(&token, SESSION).await.expect("a node of the same server");
     assert_eq!(waiting.deny().await.state(), STATE);
 
-    // Without a server key, each process generates its own, and the seed of the first node must not matter.
+    // Without a server key, each process generates a key of its own, whatever key the first node has.
     for other in [server(2, Some([8; 32])), server(1, None), server(2, None)] {
         other.public_client(CALLBACK).await;
         assert_page(&refused(&other, &token, SESSION).await, 400, "invalid_request", WRONG_SESSION);
@@ -174,7 +174,7 @@ async fn form_of_a_previous_server_key_still_opens() {
     let server = |seed, current: &[u8], previous: &[&[u8]]| {
         TestServer::with(|builder| builder.entropy(SeededEntropy::new(seed)).server_key(current, previous))
     };
-    // The order in which nodes get a new key.
+    // The order in which the nodes of a server get a new key.
     let (before, prepared, replaced, after) =
         (server(1, &old, &[]), server(2, &old, &[&new]), server(3, &new, &[&old]), server(4, &new, &[]));
     let mut apps = Vec::new();
@@ -215,7 +215,7 @@ async fn form_token_with_a_flipped_bit_is_refused() {
             assert_page(&refused(&t, &changed, SESSION).await, 400, "invalid_request", WRONG_SESSION);
         }
     }
-    // The text has no second spelling either, not even in the unused bits of its last character.
+    // The text has exactly one spelling, even in the unused bits of its last character.
     for at in 0..token.len() {
         for other in ["A", "B", "Q", "_", "=", "+", " ", "%"] {
             let changed = format!("{}{other}{}", &token[..at], &token[at + 1..]);
@@ -224,11 +224,7 @@ async fn form_token_with_a_flipped_bit_is_refused() {
             }
         }
     }
-    assert_eq!(
-        t.faults.calls(),
-        2,
-        "after the claim and the client, a forged token does not even cost a look at the storage"
-    );
+    assert_eq!(t.faults.calls(), 2, "a forged token causes no storage call");
 }
 
 #[tokio::test]
@@ -243,7 +239,7 @@ async fn form_token_with_a_part_missing_or_added_is_refused() {
     for longer in [format!("{token}A"), format!("{token}="), format!("{token}\n"), format!(" {token}"), twice] {
         assert_page(&refused(&t, &longer, SESSION).await, 400, "invalid_request", WRONG_SESSION);
     }
-    // A part of the content cannot pass for a part of the session.
+    // A part of the content can't be moved into the session.
     let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
     let moved = format!("{SESSION}{}", String::from_utf8_lossy(&bytes[..1]));
     let rest = URL_SAFE_NO_PAD.encode(&bytes[1..]);
@@ -255,14 +251,14 @@ async fn form_token_is_valid_for_half_an_hour() {
     let (t, app) = public().await;
     let token = sealed(&t, &Ask::code(&app)).await;
     t.clock.advance(Duration::minutes(30));
-    drop(t.server.resume(&token, SESSION).await.expect("in the last moment"));
+    drop(t.server.resume(&token, SESSION).await.expect("the form has not expired yet"));
     t.clock.advance(Duration::SECOND);
     assert_page(&refused(&t, &token, SESSION).await, 400, "invalid_request", "this form has expired");
     // A request with the wrong session does not reveal that the form expired.
     assert_page(&refused(&t, &token, "x").await, 400, "invalid_request", WRONG_SESSION);
-    // Clocks of nodes differ a little: a slow one accepts it.
+    // Clocks of nodes differ a little: a node with a slow clock accepts the form.
     t.clock.advance(-Duration::minutes(31));
-    drop(t.server.resume(&token, SESSION).await.expect("on a node whose clock is late"));
+    drop(t.server.resume(&token, SESSION).await.expect("the clock of the node is slow"));
 
     let short = TestServer::with_policy(|policy| policy.consent_lifetime = Duration::SECOND);
     let app = short.public_client(CALLBACK).await;
@@ -359,7 +355,7 @@ async fn form_that_showed_another_client_is_stale() {
     drop(t.server.resume(&token, SESSION).await.expect("no page of the library shows the application's data"));
 }
 
-// Regression: the description of a scope is shown, so it is sealed as well.
+// Regression: a form was accepted although the page had shown another description of a scope.
 // covers: CU-02 (RFC 6749 §10.12), B45
 #[tokio::test]
 async fn form_with_an_old_scope_description_is_stale() {
@@ -396,7 +392,7 @@ async fn form_of_another_issuer_is_refused() {
         .unwrap();
     let answer = other.resume(&token, SESSION).await.expect_err("another issuer asked");
     assert_page(&answer.into(), 400, "invalid_request", WRONG_SESSION);
-    drop(first.server.resume(&token, SESSION).await.expect("its own server still takes it"));
+    drop(first.server.resume(&token, SESSION).await.expect("the server that made the form accepts it"));
 }
 
 #[tokio::test]
@@ -408,7 +404,7 @@ async fn equal_requests_have_different_form_tokens() {
     assert_eq!(one.form_token(SESSION), token);
     assert_ne!(sealed(&t, &ask).await, token);
     let resumed = t.server.resume(&token, SESSION).await.unwrap();
-    assert_eq!(resumed.form_token(SESSION), token, "it is still the same request");
+    assert_eq!(resumed.form_token(SESSION), token, "the form of the same request is unchanged");
 }
 
 // covers: B45

@@ -181,7 +181,7 @@ async fn forwarded_headers_are_ignored() {
     let vouched_for: IpAddr = "198.51.100.1".parse().unwrap();
     assert_eq!(t.server.token(&token().with_peer(vouched_for)).await.status(), 200);
     assert_eq!(*peers.0.lock().unwrap(), [None, Some(vouched_for)]);
-    // A certificate in a header does not replace missing credentials.
+    // A certificate in a forwarded header does not replace missing credentials.
     let without_secret = [&password[..], &[("client_id", &app.id)]].concat();
     let answer = t.server.token(&spoofed(crate::common::token(&without_secret))).await;
     assert_eq!(answer.status(), 401);

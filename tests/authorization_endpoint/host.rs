@@ -1,4 +1,4 @@
-//! A host with sessions, as a browser uses it: to the login, back to the return target, through the consent form.
+//! A host with sessions, as a browser uses it: login, return target, consent form.
 
 use grantor::authorize::{ConsentReason, LoginReason};
 use grantor::testing::{TestClient, TestServer};

@@ -104,7 +104,7 @@ async fn max_age_60_survives_a_page_read_for_two_minutes() {
     t.clock.advance(Duration::minutes(2));
     assert_code(&approve_by_form(&t, &asked, &alice).await);
 
-    // Again, with a login that takes five minutes.
+    // The same request with a login that takes five minutes.
     t.clock.advance(Duration::hours(1));
     let waits = login(first_visit(&t, &ask, Some(&alice)).await, LoginReason::TooOld);
     t.clock.advance(Duration::minutes(5));
@@ -137,7 +137,7 @@ async fn prompt_login_and_max_age_0_need_a_new_login_once() {
     }
 }
 
-/// At most two logins: the second one is later than the time at which the clock saw the request again.
+/// The user logs in at most twice: the second login is later than the time at which the request came back.
 #[tokio::test]
 async fn clock_set_back_during_a_login_asks_twice_at_most() {
     let (t, app) = public().await;
@@ -199,7 +199,7 @@ async fn prompt_select_account_lets_the_user_choose_once() {
     let waits = login(first_visit(&t, &ask, None).await, LoginReason::NotLoggedIn);
     drop(consent(visit(&t, &waits.return_target(), Some(&bob)).await, ConsentReason::NotGiven));
 
-    // A new login first, then the choice.
+    // The user first logs in again, then chooses an account.
     let both = ask.with("prompt", "login select_account");
     let waits = login(first_visit(&t, &both, Some(&alice)).await, LoginReason::Requested);
     let alice = logged_in(&t);
@@ -285,7 +285,7 @@ async fn acr_values_send_the_user_to_log_in_at_most_once() {
         let asked = consent(visit(&t, &waits.return_target(), Some(short)).await, ConsentReason::NotGiven);
         assert_code(&approve_by_form(&t, &asked, short).await);
     }
-    // The login page of a new visitor was shown with the demand already.
+    // A new visitor saw the login page with the demand already.
     let waits = login(first_visit(&t, &ask, None).await, LoginReason::NotLoggedIn);
     drop(consent(visit(&t, &waits.return_target(), Some(&plain)).await, ConsentReason::NotGiven));
     drop(consent(first_visit(&t, &ask.with("acr_values", " "), Some(&plain)).await, ConsentReason::NotGiven));
@@ -303,7 +303,7 @@ async fn post_without_a_session_returns_by_get() {
     let asked = consent(visit(&t, target, Some(&logged_in(&t))).await, ConsentReason::NotGiven);
     assert_eq!(asked.request().parameter("state"), STATE);
     drop(login(visit(&t, target, None).await, LoginReason::NotLoggedIn));
-    // A session that came along is used at once.
+    // If the request has a session cookie, the session is used at once.
     drop(consent(t.server.interaction(&Ask::code(&app).post(), Some(&logged_in(&t))).await, ConsentReason::NotGiven));
     // Errors of the request are reported at once.
     let wrong = responded(t.server.interaction(&ask.with("scope", "nope").post(), None).await);

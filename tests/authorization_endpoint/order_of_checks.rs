@@ -35,7 +35,7 @@ const fn fault(
     Fault { rank, goes_to, parameter, spoil, code, description }
 }
 
-/// In the order in which they are found.
+/// The faults, in the order in which the server finds them.
 #[rustfmt::skip]
 const FAULTS: &[Fault] = &[
     fault(0, Page, "client_id", |ask| ask.without("client_id"),
@@ -107,7 +107,7 @@ async fn earlier_of_two_faults_decides() {
             }
         }
     }
-    assert!(pairs > 200, "the table lost its pairs: {pairs}");
+    assert!(pairs > 200, "the table has too few faults that can be combined: {pairs}");
 }
 
 async fn check(t: &TestServer, decides: &Fault, other: &Fault, ask: &Ask) {

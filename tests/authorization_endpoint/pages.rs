@@ -28,7 +28,7 @@ fn server(pages: Option<Recorder>) -> TestServer {
     let mut policy = Policy::default();
     policy.dangerous().allow_out_of_band_redirect = true;
     TestServer::with(|builder| match pages {
-        // In an `Arc`, as hosts that share them do.
+        // In an `Arc`, for hosts that share their pages between servers.
         Some(pages) => builder.policy(policy).page_templates(Arc::new(pages) as Arc<dyn PageTemplates>),
         None => builder.policy(policy),
     })
@@ -235,7 +235,7 @@ impl PageTemplates for Told {
     }
 }
 
-/// A server with such pages, and a self-registered client with an out-of-band redirect.
+/// A server with pages that record, and a self-registered client with an out-of-band redirect.
 async fn told() -> (TestServer, Told, TestClient) {
     let told = Told::default();
     let mut policy = Policy::default();
@@ -256,7 +256,7 @@ async fn error_page_gets_a_client_only_with_its_redirect_uri() {
     let (t, told, app) = told().await;
     let ask = Ask::code(&app);
     let out_of_band = ask.clone().with("redirect_uri", OUT_OF_BAND);
-    // Anyone can send these, with the identifier of any client.
+    // Anyone can send these requests, with the identifier of any client.
     drop(refused(&t, &ask.clone().with("client_id", "unknown")).await);
     told.assert(None, None, "UnregisteredClient");
     drop(refused(&t, &ask.clone().with("redirect_uri", "https://evil.example/")).await);

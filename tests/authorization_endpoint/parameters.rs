@@ -34,7 +34,7 @@ async fn empty_parameter_counts_as_missing() {
     }
     let pending =
         pending(&t, &ask.with("scope", "").with("state", "").with("response_mode", "").raw("&&=&unknown")).await;
-    assert_eq!(pending.scope().as_str(), "user:write", "the default, as if no scope had been sent");
+    assert_eq!(pending.scope().as_str(), "user:write", "an empty scope counts as missing, so the default applies");
     let query = query_of(&pending.deny().into());
     assert!(!query.contains_key("state"), "{query:?}");
 }

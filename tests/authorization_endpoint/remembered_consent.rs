@@ -160,13 +160,13 @@ async fn consent_to_self_registered_client_covers_one_host() {
             is_trusted,
             "{registrar:?}"
         );
-        // Once the user has consented to the new host, that consent is on record.
+        // After the user has consented to the new host, the consent is remembered for this host.
         drop(consent(&t, &to(MOVED).with("prompt", "consent")).await.approve(by("alice")).await);
         assert!(is_redirected(&t, &to(MOVED), Some("alice")).await, "{registrar:?}");
     }
 }
 
-// Regression: an IP address or the loopback interface proves nothing about any client.
+// Regression: a redirect to an IP address or the loopback interface counted as proof of the client.
 // covers: B27, CU-05 (RFC 8252 §8.6)
 #[tokio::test]
 async fn redirect_to_an_address_proves_no_client() {
@@ -234,7 +234,7 @@ async fn revoked_or_ended_grant_is_no_consent() {
 
     grant(&t, &app, "user:read").await;
     t.clock.advance(Duration::days(14) - Duration::SECOND);
-    assert!(consented(&t, &ask, "alice").await, "its refresh token is still good");
+    assert!(consented(&t, &ask, "alice").await, "the refresh token of the grant is still valid");
     t.clock.advance(Duration::SECOND);
     assert!(!consented(&t, &ask, "alice").await, "ended");
 }

@@ -42,7 +42,7 @@ async fn post_is_read_from_its_body_and_get_from_its_query() {
     assert_page(&answer, 400, "invalid_request", "the parameter client_id is missing");
 }
 
-// Regression: two parsers of one input must not see two different requests.
+// Regression: with parameters in the URL and in the body, two parsers could see two different requests.
 // covers: PP-03 (RFC 6749 §3.1), B37
 #[tokio::test]
 async fn post_with_known_parameter_in_query_is_refused() {
@@ -76,7 +76,7 @@ async fn post_with_known_parameter_in_query_is_refused() {
     assert_eq!(t.events.names(), vec!["authorization_refused"; 3 * names.len()]);
 }
 
-// Regression: the way through the login lost a request that came by POST.
+// Regression: a request that came by POST was lost during the login.
 // covers: AZ-02 (RFC 6749 §3.1)
 #[tokio::test]
 async fn post_without_a_session_is_whole_after_login() {
@@ -167,7 +167,7 @@ async fn input_above_the_limit_is_refused_unread() {
                 AuthorizationOutcome::Respond(answer) => {
                     assert!(!fits, "{request:?}");
                     assert_page(&answer, 413, "invalid_request", "the request is too large");
-                    assert_eq!(t.faults.calls(), 1, "the storage was claimed, and no more");
+                    assert_eq!(t.faults.calls(), 1, "the storage was claimed, but no client was looked up");
                 }
             }
         }
@@ -203,7 +203,7 @@ async fn request_grants_nothing_without_a_users_approval() {
     let waiting = pending(&t, &Ask::code(&app)).await;
     assert_eq!(t.faults.calls(), calls + 1, "only the client was looked up");
     drop(waiting);
-    assert_eq!(grants_of(&t, &app).await.len(), before, "an abandoned request leaves nothing behind");
+    assert_eq!(grants_of(&t, &app).await.len(), before, "an abandoned request stores no grant");
 
     let answer = approved(&t, &Ask::code(&app)).await;
     assert!(query_of(&answer).contains_key("code"));

@@ -78,7 +78,7 @@ async fn capability_parameter_survives_login_and_consent() {
     assert!(with.server.resume(&form_token, SESSION).await.is_ok());
 }
 
-/// By GET and by POST, with a login in between, and with the consent form.
+/// Sends the request by GET and by POST, logs in, and submits the consent form.
 async fn nonce_survives_login_and_consent(t: &TestServer) {
     let app = t.public_client(CALLBACK).await;
     let nonce = "n-0S6_ \u{e9}&=%\0\"<";
@@ -106,7 +106,7 @@ async fn parameters_of_16_kib_work_through_login() {
     let t = TestServer::with(|builder| builder.authorization_parameter("nonce"));
     let app = t.public_client(CALLBACK).await;
     let ask = Ask::code(&app);
-    // A character that has six bytes in a form within a form.
+    // This character has six bytes in a form that is encoded in another form.
     let nonce = "\"".repeat(16 * 1024 - ask.size() - "nonce".len());
     let target = login(&t, ask.and("nonce", &nonce).get().target()).await.return_target();
     assert!(
@@ -137,7 +137,7 @@ async fn return_target_is_a_path_of_authorization_endpoint() {
     }
 }
 
-/// A parser that reads only the query would see a request of another client.
+/// A parser that reads only the rest of the query would see a request of another client.
 // covers: B37
 #[tokio::test]
 async fn return_target_beside_a_known_parameter_is_refused() {
@@ -256,7 +256,7 @@ async fn expired_return_target_restarts_the_request() {
     t.clock.advance(Duration::SECOND);
     assert_eq!(t.server.check_return_target(&target), Some(&*target), "it still leads to this server");
     let next = back(&t, &target).await.interaction(Some(&alice)).await;
-    assert!(matches!(next, Interaction::Login(_)), "an old login is not fresh for it any more: {next:?}");
+    assert!(matches!(next, Interaction::Login(_)), "an old login counted as fresh: {next:?}");
 }
 
 /// The user left the login page open for hours.
@@ -299,7 +299,7 @@ async fn returning_request_is_validated_again() {
     t.storage.update(Client::from_parts(parts).unwrap(), before.version()).await.unwrap();
     let answer = responded(t.server.authorize(&Request::get(&*target)).await);
     assert_error(&answer, CALLBACK, "invalid_scope", Some("af0ifjsldkj"));
-    // The default is the present one, because nothing was shown yet.
+    // The present default scope applies, because no consent page was shown yet.
     let other = t
         .register(
             Client::public("b")

@@ -111,7 +111,7 @@ async fn client_cannot_request_more_than_its_scope() {
         assert_error(&answer, CALLBACK, "invalid_scope", STATE);
         assert_eq!(query_of(&answer)["error_description"], "a requested scope is not allowed for this client");
     }
-    // One unknown token among known ones fails the request; it is not quietly dropped.
+    // One unknown scope among known ones fails the request; it is not dropped silently.
     for scope in ["nope", "user:read nope", "user", "user:read:more", "openid user:read"] {
         let answer = refused(&t, &Ask::code(&writer).with("scope", scope)).await;
         assert_error(&answer, CALLBACK, "invalid_scope", STATE);
@@ -127,7 +127,7 @@ async fn client_registered_without_scope_may_request_later_ones() {
     let client = |id: &str| Client::public(id).authorization_code([CALLBACK]).refresh_token();
     let (plain, stepping) = (client("plain"), client("stepping").all_offered_scopes());
     let (plain, stepping) = (t.register(plain.build(), None).await, t.register(stepping.build(), None).await);
-    // The registration tells which of the two applies, also in its stored form.
+    // The registration says whether the client has a list or all scopes, also when it is stored.
     for (app, expected, member) in
         [(&plain, AllowedScope::Default, None), (&stepping, AllowedScope::AllOffered, Some(&true.into()))]
     {
@@ -178,7 +178,7 @@ async fn self_service_allow_list_limits_all_offered_scopes() {
         (&with_default, RegisteredBy::SelfService, "user:write", false),
         (&with_list, RegisteredBy::SelfService, "user:read user:write", true),
         (&with_list, RegisteredBy::SelfService, ALL, false),
-        // A scope that was declared later is not on the list.
+        // A scope that was declared later is not in the list of the client.
         (&later, RegisteredBy::SelfService, "admin", false),
     ] {
         let number = t.events.events().len();
@@ -193,7 +193,7 @@ async fn self_service_allow_list_limits_all_offered_scopes() {
             assert!(event.text.contains("ScopeNotAllowed"), "{by:?} {asked}: {}", event.text);
         }
     }
-    // A request without scope gets the default, not all of it.
+    // A request without scope gets the default scope, not the whole scope of the client.
     let app = with_default.register(client("bare").build(), None).await;
     assert_eq!(pending(&with_default, &Ask::code(&app).without("scope")).await.scope().as_str(), "user:read");
     let app = without_default.register(client("bare").build(), None).await;

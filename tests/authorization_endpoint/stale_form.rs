@@ -21,7 +21,7 @@ async fn change(t: &TestServer, app: &TestClient, change: impl FnOnce(&mut Clien
 }
 
 async fn refused(t: &TestServer, form_token: &str, session: &str) -> AuthorizationError {
-    t.server.resume(form_token, session).await.expect_err("a form that is no longer good")
+    t.server.resume(form_token, session).await.expect_err("a stale form")
 }
 
 /// One stale form for each reason, with its error.
@@ -147,7 +147,7 @@ async fn request_in_a_forged_form_is_not_believed() {
         let error = refused(&t, &text_of(&changed), SESSION).await;
         let stale = error.stale_form().expect("a stale form");
         assert_eq!(stale.reason(), Refusal::InvalidFormToken);
-        // The part with the request is either whole, or not read.
+        // A damaged part with the request is not read at all.
         if let Some(target) = stale.return_target() {
             let AuthorizationOutcome::Pending(again) = t.server.authorize(&Request::get(target)).await else {
                 panic!("{target} leads to no request")

@@ -73,7 +73,7 @@ impl Endpoint {
         let id = ("client_id", client.id.as_str());
         let wrong = ("client_secret", "not-the-secret");
         let jwt = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-        // The extra body, the header, and the number of client look-ups.
+        // Each case has additions to the body, a header, and the number of client look-ups.
         for (pairs, header, look_ups) in [
             (vec![], None, 0),
             (vec![], Some(basic(&client.id, "not-the-secret")), 1),

@@ -72,7 +72,7 @@ impl Example {
         String::from_utf8(output.stderr).unwrap()
     }
 
-    /// Starts it with flags until it serves, then ends it; returns its standard error.
+    /// Starts the server with flags, ends it when it is ready, and returns its standard error.
     pub fn complaints(flags: &[&str]) -> String {
         let mut process = Command::new(crate::built("server"))
             .current_dir(std::env::temp_dir())
@@ -186,7 +186,7 @@ impl Browser {
     /// A browser with its own IP address. Only Linux has more than one loopback address without setup.
     pub fn at(example: &Example, address: Ipv4Addr) -> Self {
         let http = reqwest::Client::builder().cookie_store(true).redirect(redirect::Policy::none());
-        // A kept connection may lead to a server that has been ended.
+        // A kept connection may belong to a server that was stopped.
         let http = http.local_address(IpAddr::V4(address)).pool_max_idle_per_host(0).build().unwrap();
         Self { http, base: example.base.clone() }
     }
@@ -216,7 +216,7 @@ impl Browser {
     pub async fn follow(&self, mut page: Page) -> Page {
         while let Some(location) = page.location.take() {
             let location = location.strip_prefix(&self.base).unwrap_or(&location).to_owned();
-            assert!(location.starts_with('/'), "leads away: {location}");
+            assert!(location.starts_with('/'), "the redirect leaves the server: {location}");
             page = self.get(&location).await;
         }
         page
@@ -253,7 +253,7 @@ impl Page {
         pairs.find_map(|(own, value)| (own == name).then(|| value.into_owned()))
     }
 
-    /// The target of the first link that begins like this.
+    /// The target of the first link with this beginning.
     pub fn link(&self, begin: &str) -> Option<String> {
         let tags = self.body.split("<a ").skip(1).map(|tag| attribute(tag, "href"));
         tags.into_iter().find(|href| href.starts_with(begin))

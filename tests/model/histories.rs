@@ -1,5 +1,5 @@
-//! A small model of grants and tokens beside the real server. Random histories of approvals, redemptions, refreshes,
-//! revocations, changes, time and failures run on both, and both must agree after each step.
+//! Compares the real server with a small model of grants and tokens. Random histories of approvals, redemptions,
+//! refreshes, revocations, changes, waits and failures run on both, and both must agree after each step.
 //!
 //! `GRANTOR_LONG=1` runs a million steps instead of some thousands, with new histories. A history
 //! that fails is printed in its shortest form, with a seed for `GRANTOR_SEED` that repeats it.
@@ -46,7 +46,7 @@ fn seed() -> u64 {
     given.unwrap_or_else(|| if is_long() { SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() } else { 1 })
 }
 
-/// Searches on one storage; prints the counts to standard error, where libtest does not capture them.
+/// Searches on one storage. Prints the counts to standard error, where libtest does not capture them.
 fn search<P>(name: &str, place: P, runtime: &Runtime, all_every: usize, steps: usize) -> Tally
 where
     P: Place<Storage: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static>,
@@ -110,7 +110,7 @@ fn postgresql_agrees_with_the_model() {
 /// The greatest number of steps that shows each planted bug.
 const HANDFUL: usize = 5;
 
-/// All of them.
+/// All planted bugs.
 const BUGS: &[Bug] = &[
     Bug::ForgetsTheSubject,
     Bug::FindsRevokedTokensLive,

@@ -1,5 +1,6 @@
-//! The reference model: the state of every grant and token in plain structs. It knows the promises of the library, not
-//! its code. If a failure of the storage leaves two possible states, there are two models until one of them is refuted.
+//! The reference model: the state of every grant and token in plain structs. It follows the documentation of the
+//! library, not its code. If a failure of the storage leaves two possible states, there are two models until one of
+//! them is refuted.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,7 @@ pub(crate) struct Model {
 
 const INVALID_GRANT: &str = "invalid_grant";
 
-/// Under the low limit: the number of refreshes that are allowed at once, and the time after which another one is.
+/// The low limit: the number of refreshes that are allowed at once, and the time after which one more is allowed.
 pub(crate) const FEW: (i64, Time) = (2, 20 * SECOND);
 
 impl Model {
@@ -190,12 +191,12 @@ impl Model {
         grant.scope.and(self.clients[grant.client].scope)
     }
 
-    /// The same answer again, while the tokens that it returned are unchanged.
+    /// Repeats the answer of a refresh, if the tokens in this answer are unchanged.
     fn again(&mut self, name: Name, token: &Token, grant: &Grant, asks: Scopes) -> Result<Answer, &'static str> {
         let Some(Spent { by: step, repeats, .. }) = token.spent else { unreachable!("a spent token") };
         let (access, refresh, possible) = ((step, Kind::Access), (step, Kind::Refresh), asks.and(self.left(grant)));
-        // The client that revoked the first answer's access token has that answer, so the repeat comes from another
-        // one.
+        // The client that revoked the access token of the first answer has this answer. So the repeat comes from a
+        // different holder.
         if self.tokens.get(&access).is_some_and(|access| access.revoked) {
             return self.end(token.grant);
         }
@@ -244,7 +245,7 @@ impl Model {
             self.tokens.get_mut(&refresh).unwrap().number = token.number + 1;
         }
         if !stays {
-            // The seed of a code is only a mark, which the use of its successor erases.
+            // The seed of a code is only a mark. The use of a successor erases it.
             let marks_use = self.tolerant && (!keeps || !gets_one);
             let seed = if is_refresh { lifetimes.grace > 0 } else { marks_use };
             self.tokens.get_mut(&name).unwrap().spent = Some(Spent { at: self.now, by: step, seed, repeats: 0 });

@@ -133,7 +133,7 @@ impl Model {
         }
         for (name, found) in &left.tokens {
             let Some(token) = self.tokens.get_mut(name) else {
-                found.map_or(Ok(()), |_| Err(format!("the {} came back", title(*name))))?;
+                found.map_or(Ok(()), |_| Err(format!("the {} was removed and exists again", title(*name))))?;
                 continue;
             };
             let of_no_use = before.grants[&token.grant].can_be_purged(before.now) || is_late(*name, token, before.now);

@@ -79,7 +79,7 @@ pub(crate) struct Setup {
     pub(crate) offline_only: bool,
     /// Whether tokens last for seconds only, until the client is changed.
     pub(crate) brief: bool,
-    /// Whether a code that its client redeems again at once ends nothing.
+    /// Whether a client may redeem a code again at once without ending its grant.
     pub(crate) tolerant: bool,
     /// Whether the refresh rate has a low limit.
     pub(crate) few_refreshes: bool,
@@ -233,8 +233,8 @@ impl fmt::Debug for History {
 }
 
 impl History {
-    /// Shrinks a failing history step by step. Proptest has tried each step once, but a step can
-    /// become superfluous after another got simpler, and proptest does not add up times.
+    /// Shrinks a failing history step by step. Proptest has tried each step once. But a step can become superfluous
+    /// after a different step got simpler, and proptest does not add up waiting times.
     pub(crate) fn smallest(mut self, fails: impl Fn(&Self) -> bool) -> Self {
         let mut at = 0;
         while at < self.steps.len() {
@@ -253,7 +253,7 @@ impl History {
         less
     }
 
-    /// With its wait added to the next step.
+    /// Returns the history without a waiting step, whose time is added to the next one.
     fn waiting_later(&self, at: usize) -> Option<Self> {
         let Operation::Wait(Span(time)) = self.steps[at].operation else { return None };
         let mut less = self.without(at);
@@ -354,7 +354,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Sums of these reach the ends of all lifetimes to the microsecond.
+/// Sums of these times reach the ends of all lifetimes to the microsecond.
 fn wait() -> impl Strategy<Value = Span> {
     let moments = [1, SECOND / 2, SECOND, 5 * SECOND, 10 * SECOND, 15 * SECOND, 20 * SECOND - 1, 30 * SECOND];
     let while_away = [30 * SECOND - 1, MINUTE, 5 * MINUTE, 10 * MINUTE - 1, HOUR, 3 * HOUR];

@@ -44,7 +44,7 @@ impl fmt::Display for Found {
         if self.recurs {
             Ok(())
         } else {
-            f.write_str("\nIt did not go wrong again when it was repeated: it depends on something else, too.")
+            f.write_str("\nThe history did not fail again when it was repeated, so it also depends on something else.")
         }
     }
 }

@@ -96,7 +96,7 @@ fn policy(setup: Setup) -> Policy {
 }
 
 impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Server<S> {
-    /// Over an empty storage.
+    /// Builds the servers over an empty storage.
     pub(crate) async fn new(storage: S, setup: Setup, bug: Option<Bug>) -> Self {
         let (clock, faults, entropy) = (TestClock::default(), Faults::default(), SeededEntropy::new(1));
         let start = grantor::Clock::now(&clock);

@@ -35,7 +35,7 @@ impl Place for InMemory {
     }
 }
 
-/// In memory, with a bug in the storage unless the bug is about failures.
+/// A storage in memory. It has the bug, unless the bug belongs to the layer that fails.
 pub(crate) struct WithBug(pub(crate) Bug);
 
 impl Place for WithBug {

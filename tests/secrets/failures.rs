@@ -12,7 +12,7 @@ use crate::traffic::Scene;
 use crate::{PASSWORD, REDIRECT_URI, STATE, UNLUCKY, VERIFIER};
 
 impl<S: Kept> Scene<'_, S> {
-    /// At each call of a refresh.
+    /// Fails each storage call of a refresh.
     pub(crate) async fn the_storage_fails(&self) {
         let Self { stage, app, .. } = self;
         let password = Password::new(PASSWORD);
@@ -26,7 +26,7 @@ impl<S: Kept> Scene<'_, S> {
         }
     }
 
-    /// While it holds a secret: a password, a client secret, a token, a new code.
+    /// The host app panics while it holds a secret: a password, a client secret, a token, a new code.
     pub(crate) async fn the_host_falls_over(&self) {
         let Self { stage, app, machine } = self;
         let (watch, server) = (&stage.watch, &stage.server);
@@ -58,7 +58,7 @@ impl<S: Kept> Scene<'_, S> {
     pub(crate) async fn the_database_fails<D: Database>(&self, database: &D) {
         let Self { stage, app, machine } = self;
         let password = Password::new(PASSWORD);
-        // Of two servers with the same randomness, the second one finds its token hashes taken.
+        // Two servers have the same randomness, so the second server finds its token hashes taken.
         for twin in [
             Stage::with_entropy(stage.kept.clone(), &stage.watch, 99).await,
             Stage::with_entropy(stage.kept.clone(), &stage.watch, 99).await,

@@ -1,5 +1,5 @@
-//! The host's part: an authenticator, pages and a grant handler that record everything they receive, and panic on
-//! request.
+//! Code of the host app: an authenticator, pages and a grant handler. They record everything that they receive, and
+//! panic on request.
 
 use async_trait::async_trait;
 use grantor::authorize::{ConfirmRedirectPage, DefaultPages, ErrorPage, OutOfBandPage, PageTemplates};

@@ -63,7 +63,7 @@ fn assert_all_was_seen(watch: &Watch) {
         "all of the answer: revocation",
         "all of the answer: introspection",
     ] {
-        assert!(watch.has_shown(what), "{what} was never looked at");
+        assert!(watch.has_shown(what), "{what} was not inspected");
     }
     let secrets = watch.secrets();
     for kind in
@@ -102,13 +102,13 @@ async fn storage_dump_holds_no_token_code_secret_or_password() {
         }
     }
     assert!(looked_for.len() > 20 && looked_for.contains("seed"), "{looked_for:?}");
-    // It does contain the hashes by which tokens are found.
+    // The dump does contain the hashes of tokens.
     let mut found = 0;
     for (secret, spelling) in &secrets {
         let is_token = ["code: ", "access token: ", "refresh token: "].iter().any(|kind| secret.starts_with(kind));
         if is_token && spelling.len() == 43 && URL_SAFE_NO_PAD.decode(spelling).is_ok_and(|bytes| bytes.len() == 32) {
             let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(spelling.as_bytes()));
-            assert!(dump.contains(&hash), "the {secret} is not in the dump at all");
+            assert!(dump.contains(&hash), "the hash of {secret} is not in the dump");
             found += 1;
         }
     }
@@ -117,7 +117,7 @@ async fn storage_dump_holds_no_token_code_secret_or_password() {
     assert!(dump.contains(&serde_json::to_string(&digest).unwrap()));
 }
 
-/// With a database: checks its tables, its files, and its errors.
+/// Checks the tables, the files and the errors of a database.
 async fn nothing_leaks_from<D: Database>(database: &D) {
     let stage = Stage::new(database.storage()).await;
     let scene = everything_happens(&stage).await;

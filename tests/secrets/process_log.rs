@@ -48,7 +48,7 @@ pub(crate) fn assert_nothing_leaked(watch: &Watch, words: &[&str]) {
     let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
     watch.assert_none_in("the log of the process", &log, &[]);
     for word in words {
-        assert!(log.contains(word), "there is no {word} in the log");
+        assert!(log.contains(word), "the log does not contain {word}");
     }
     let panics = PANICS.lock().unwrap().clone();
     watch.assert_none_in("a panic", &panics, &[]);

@@ -35,7 +35,7 @@ async fn many_issued_values_are_256_random_bits() {
     let (t, app) = random_server().await;
     let password = Password::new("correct horse");
     let mut values = HashSet::with_capacity(5 * ROUNDS);
-    let mut new = |value: &str| assert!(values.insert(value.to_owned()), "a collision");
+    let mut new = |value: &str| assert!(values.insert(value.to_owned()), "a value was issued twice");
     for _ in 0..ROUNDS {
         let request = TokenRequest::password("alice", &password).scope("user:read");
         let tokens = t.token_as(&app, request).await.unwrap();
@@ -100,13 +100,13 @@ async fn issued_values_have_documented_size_and_alphabet() {
     assert!(grant.id.to_string().len() == 22 && is_base64url(&grant.id.to_string()), "{}", grant.id);
 }
 
-/// A value with one character replaced by another of the alphabet.
+/// A value with one character replaced by a different character of the alphabet.
 fn flipped(value: &str, place: usize, by: char) -> String {
     value.chars().enumerate().map(|(at, c)| if at == place { by } else { c }).collect()
 }
 
-/// Every value that differs in one character. The last character is replaced by all others, because a decoder ignores
-/// its lowest two bits.
+/// Returns values that differ in one character. The last character is replaced by each other character, because a
+/// decoder ignores its lowest two bits.
 fn neighbours(value: &str) -> Vec<String> {
     let last = value.len() - 1;
     let others = |c: char| ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['-', '_']).filter(move |it| *it != c);

@@ -91,7 +91,7 @@ impl<S: Kept> Scene<'_, S> {
         assert!(stage.token("guessed code", guessed).await.is_none());
     }
 
-    /// PKCE with `plain`, where the challenge is the verifier; without PKCE; and all parameters in a query.
+    /// Redeems codes with PKCE `plain`, where the challenge is the verifier, without PKCE, and with a query.
     async fn legacy_habits_are_kept(&self) {
         let Self { stage, app, machine } = self;
         let verifier = CodeVerifier::new(VERIFIER);
@@ -194,7 +194,7 @@ impl<S: Kept> Scene<'_, S> {
         watch.show_answer("unknown client", &answer, &[]);
     }
 
-    /// Their secrets are as secret as those of others.
+    /// Malformed requests may contain real secrets too.
     async fn malformed_requests_are_refused(&self) {
         let Self { stage, app, machine } = self;
         let watch = &stage.watch;
@@ -248,7 +248,7 @@ impl<S: Kept> Scene<'_, S> {
         watch.show_error("token presented twice", &stage.server.bearer(&twice).await.unwrap_err());
     }
 
-    /// By the owners of the tokens, and by clients that guess.
+    /// Tokens are introspected and revoked by their owners, and by clients that guess.
     async fn tokens_are_inspected_and_revoked(&self) {
         let Self { stage, app, machine } = self;
         let (watch, password, wrong_secret) = (&stage.watch, Password::new(PASSWORD), ClientSecret::new(WRONG_SECRET));
@@ -288,7 +288,7 @@ impl<S: Kept> Scene<'_, S> {
         assert!(stage.server.revoke_grants(&alice).await.unwrap() > 0);
     }
 
-    /// A valid form, one from another session, and a changed one.
+    /// Submits a valid form, a form of a different session, and changed forms.
     async fn consent_forms_are_submitted(&self) {
         let Self { stage, app, .. } = self;
         let challenge = grantor::CodeChallenge::s256(&CodeVerifier::new(VERIFIER));

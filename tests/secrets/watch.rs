@@ -85,7 +85,7 @@ impl Watch {
         for engine in [URL_SAFE_NO_PAD, URL_SAFE, STANDARD_NO_PAD, STANDARD] {
             self.keep_spelling(what, engine.encode(bytes));
         }
-        // And within longer base64 text: after one or two bytes the characters differ.
+        // Within longer base64 text, the characters differ if one or two bytes come before.
         for before in 0..3 {
             for engine in [URL_SAFE_NO_PAD, STANDARD_NO_PAD] {
                 let text = engine.encode([vec![0; before], bytes.to_vec()].concat());
@@ -130,7 +130,7 @@ impl Watch {
         }
     }
 
-    /// The same for a place that is searched as a whole; the secrets in `but_for` may occur there.
+    /// Asserts that a text shows no secret, except the secrets in `but_for`.
     pub(crate) fn assert_none_in(&self, place: &str, text: &str, but_for: &[&str]) {
         if let Some((secret, at)) = Needles::new(&self.secrets(), but_for).find_in(text) {
             panic!(
@@ -184,7 +184,7 @@ impl Observer for Watch {
     }
 }
 
-/// The other tests would pass if they compared nothing: here something leaks on purpose.
+/// A search that finds nothing would pass all other tests. So this test leaks secrets on purpose.
 #[test]
 fn watch_finds_a_secret_in_each_spelling() {
     let token = AccessToken::new(URL_SAFE_NO_PAD.encode([0xfb; 32]));

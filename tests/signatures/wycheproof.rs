@@ -14,7 +14,7 @@ fn text(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A number as a JWK encodes it.
+/// A number, encoded as in a JWK.
 fn number(bytes: &[u8]) -> String {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     text(&bytes[zeros..])

@@ -1,4 +1,4 @@
-//! More grants than one statement revokes or a purge removes at once.
+//! Revocations and purges of more grants than one statement can revoke or remove.
 
 use std::sync::Arc;
 
@@ -44,10 +44,10 @@ async fn all_are_revoked_and_purged(storage: &(impl Storage + ClientRegistry)) {
         assert_eq!(
             revoked_at,
             Some(start() + Duration::seconds(i64::try_from(number % 2).unwrap())),
-            "the first time counts"
+            "the first revocation time stays"
         );
     }
-    // A grant and a token each, in steps that end anywhere.
+    // Each family is a grant and a token. The purge steps may end between the two.
     let (mut removed, mut steps) = (0, 0);
     loop {
         let touched = storage.purge_expired(start() + Duration::HOUR, 1_234).await.unwrap();
@@ -73,8 +73,8 @@ async fn sqlite_revokes_and_purges_more_than_one_batch() {
     all_are_revoked_and_purged(&SqliteStorage::open(folder.file()).await.unwrap()).await;
 }
 
-/// A table that was never analysed or has just been filled: the planner has no statistics. A list must still not be
-/// computed again for each row, or the limit would mean nothing.
+/// For a table that was just filled, the planner has no statistics. Even then, it must not compute a list again for
+/// each row, because the purge would exceed its limit.
 #[tokio::test]
 async fn purge_keeps_its_limit_under_any_query_plan() {
     let Some(server) = Postgres::get() else { return };

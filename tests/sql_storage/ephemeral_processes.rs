@@ -88,7 +88,7 @@ impl<S: EphemeralStore> EphemeralStore for LockedInProcess<S> {
             if seen.is_none_or(|entry| entry.version != expected) {
                 return Ok(None);
             }
-            // With any version.
+            // The bug replaces an entry of any version.
             expected = self.inner.get(key, now).await?.map_or(expected, |entry| entry.version);
         }
         self.inner.replace(key, expected, value, expires_at, now).await
@@ -170,7 +170,7 @@ fn process_local_lock_is_found_only_across_processes() {
         ("replace", "many processes replace one version"),
     ] {
         let broken = judged(&folder, bug, 1).and_then(|_| judged(&folder, bug, 20));
-        let broken = broken.err().unwrap_or_else(|| panic!("{bug} is not found"));
+        let broken = broken.err().unwrap_or_else(|| panic!("the suite does not find the bug {bug}"));
         let cases: Vec<_> = broken.cases().into_iter().collect();
         assert!(cases.len() == 1 && cases[0].starts_with(case), "{bug}: {broken}");
         assert!(broken.violations().iter().all(|violation| violation.error.is_none()), "{bug}: {broken}");

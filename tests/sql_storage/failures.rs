@@ -19,7 +19,7 @@ use crate::records::{
     Folder, client_in, grant, is_done, is_spent, opened, refresh_token, served, spend, start, successors,
 };
 
-/// Long for a database on the same machine, short for a test that waits for the timeout.
+/// A timeout that is long for a database on the same machine, and short for a test that waits for it.
 const SHORT: time::Duration = time::Duration::milliseconds(300);
 
 /// The database's error code, from the sqlx error that is kept as the source.
@@ -87,7 +87,7 @@ async fn database_down_gets_503_and_broken_schema_500() {
 
 #[tokio::test]
 async fn unreachable_database_times_out_as_unavailable() {
-    // A port that was free a moment ago.
+    // No server listens at this port: it was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("postgres://oauth:tiger@127.0.0.1:{port}/oauth");
     let error = PostgresOptions::new().timeout(SHORT).connect(&url).await.unwrap_err();
@@ -165,7 +165,7 @@ async fn lock_timeout_is_unavailable_and_keeps_the_token() {
     let Some(mut locked) = locked(options, limited).await else { return };
     let error = locked.redeem().await.await.unwrap().unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
-    // The server gives up too, so nothing is done when the lock is free.
+    // The server cancels the statement too, so nothing is written when the lock is free.
     waiting_for_locks(&locked.pool, 0).await;
     run(&mut locked.holder, "COMMIT").await;
     assert!(!is_spent(&locked.storage, &locked.token).await);
@@ -244,7 +244,7 @@ async fn server_side_rollback_is_retried() {
         });
         let Some(mut locked) = locked(PostgresOptions::new(), strict).await else { return };
         let redemption = locked.redeem().await;
-        // Read committed would see the present row; the other levels have to start again, or fail with 40001.
+        // Read committed would see the present row. Other levels have to start again, or fail with 40001.
         run(&mut locked.holder, "UPDATE grantor_tokens SET scope = 'user:write'; COMMIT").await;
         assert!(is_done(redemption.await.unwrap().unwrap()), "{level}");
 
@@ -270,7 +270,7 @@ async fn server_side_rollback_is_retried() {
 
 #[tokio::test]
 async fn deadlock_with_a_foreign_transaction_is_survived() {
-    // The transaction that waits first looks for a deadlock first, and is its victim.
+    // The transaction that waits first also checks first for a deadlock, so PostgreSQL cancels this transaction.
     let quick = PgPoolOptions::new().after_connect(|connection, _| {
         Box::pin(async move {
             run(connection, "SET deadlock_timeout = '200ms'").await;
@@ -372,8 +372,8 @@ async fn kept_out(storage: &SqliteStorage, token: &grantor::StoredToken) {
     assert!(!is_spent(storage, token).await);
 }
 
-/// The first answer was lost and the caller asks again while nothing may be written: the finished redemption is still
-/// found.
+/// The first answer was lost, and the caller repeats the call while the file is locked. The storage still finds the
+/// finished redemption.
 #[tokio::test]
 async fn sqlite_redemption_stays_done_when_the_file_is_locked() {
     let folder = Folder::new();
@@ -385,12 +385,12 @@ async fn sqlite_redemption_stays_done_when_the_file_is_locked() {
     let writer = SqliteStorage::open(folder.file()).await.unwrap();
     let held = writer.pool().begin_with("BEGIN IMMEDIATE").await.unwrap();
     assert!(is_done(storage.redeem(&order, &successors(&token, 10)).await.unwrap()), "its attempt is stored");
-    assert!(storage.redeem(&spend(&token, 2), &[]).await.unwrap_err().is_unavailable(), "another attempt does not");
+    assert!(storage.redeem(&spend(&token, 2), &[]).await.unwrap_err().is_unavailable(), "a new attempt writes");
     assert!(storage.redeem(&spend(&other, 3), &[]).await.unwrap_err().is_unavailable());
     drop(held);
 }
 
-/// A redemption that waited for the revocation sees the grant as dead, not as it was at its start.
+/// A redemption that waited for the revocation must see the grant as dead, although it was live when the call began.
 #[tokio::test(flavor = "multi_thread")]
 async fn redemption_after_waiting_for_revocation_is_dead() {
     let Some(mut locked) = locked(PostgresOptions::new(), PgPoolOptions::new()).await else { return };

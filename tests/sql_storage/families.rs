@@ -53,7 +53,7 @@ async fn check<S: Storage>(storage: &S, mark: impl AsyncFn(GrantId)) {
             storage.purge_expired(start() + Duration::HOUR, limit).await.unwrap();
             let is_gone = storage.find(&crate::records::hash(base)).await.unwrap().is_none();
             let parent = storage.open_grant(&grant(base), &[]).await;
-            assert!(parent.is_err() || is_gone && !is_live(storage, base + 1).await, "{base}: the parent went first");
+            assert!(parent.is_err() || is_gone && !is_live(storage, base + 1).await, "{base}: purged too early");
             if parent.is_ok() {
                 break;
             }

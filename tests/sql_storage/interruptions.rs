@@ -59,7 +59,7 @@ async fn every_call_is_whole_or_nothing<S: Storage + ClientRegistry>(storage: &S
                 "call {call}, dropped after {times}: not committed"
             );
             let stored = (other.find(&first[0].hash).await.unwrap(), other.find(&first[1].hash).await.unwrap());
-            assert_eq!(stored.0.is_some(), stored.1.is_some(), "half of a grant was stored");
+            assert_eq!(stored.0.is_some(), stored.1.is_some(), "only a part of the grant was stored");
             if call != 2 {
                 was_redeemed(other, &token, &next).await;
             }
@@ -102,7 +102,7 @@ async fn cancelled_sqlite_call_leaves_all_or_nothing() {
     every_call_is_whole_or_nothing(&storage, &other).await;
 }
 
-/// The next writer may begin while the connection of the one before it still rolls back.
+/// The next writer may begin while the connection of the cancelled writer still rolls back.
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelled_sqlite_writer_does_not_fail_the_next() {
     let folder = Folder::new();

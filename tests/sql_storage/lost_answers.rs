@@ -8,7 +8,7 @@ use crate::postgres::Postgres;
 use crate::proxy::{Plan, Proxy};
 use crate::records::{is_done, opened, spend, successors, was_redeemed};
 
-/// A part of the redemption's text that no other statement has.
+/// A part of the SQL text of a redemption that no other statement has.
 const EXCHANGE: &str = "born AS";
 
 async fn storages() -> Option<(Proxy, PostgresStorage, PostgresStorage)> {
@@ -16,7 +16,7 @@ async fn storages() -> Option<(Proxy, PostgresStorage, PostgresStorage)> {
     let direct = PostgresStorage::connect(&url).await.unwrap();
     let proxy = Proxy::to(&url);
     let through = PostgresStorage::connect(&proxy.url).await.unwrap();
-    // Both statements are prepared after this.
+    // This redemption prepares both statements.
     let token = opened(&through, 900).await;
     assert!(is_done(through.redeem(&spend(&token, 900), &successors(&token, 901)).await.unwrap()));
     Some((proxy, through, direct))
@@ -29,7 +29,7 @@ async fn redemption_with_lost_commit_answer_finds_its_attempt() {
     proxy.plan(Plan::LoseAnswer(EXCHANGE));
     assert!(is_done(storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
     assert!(was_redeemed(&direct, &token, &successors(&token, 10)).await);
-    // It is spent for every other attempt.
+    // For every other attempt, the token is spent.
     let again = storage.redeem(&spend(&token, 2), &successors(&token, 20)).await.unwrap();
     assert!(matches!(again, RedeemOutcome::AlreadySpent), "{again:?}");
 }
@@ -42,7 +42,10 @@ async fn redemption_that_never_arrived_is_unavailable() {
     let error = storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
     assert!(!was_redeemed(&direct, &token, &successors(&token, 10)).await);
-    assert!(is_done(storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap()), "the next try works");
+    assert!(
+        is_done(storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap()),
+        "the next attempt succeeds"
+    );
 }
 
 /// For a refresh token that is not consumed, no attempt is stored.

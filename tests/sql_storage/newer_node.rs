@@ -48,7 +48,7 @@ fn with(record: &impl serde::Serialize, place: &str, members: &Value) -> Value {
     record
 }
 
-/// In memory a row is edited by storing it again. Other tokens of its family are not used afterwards.
+/// In memory, a row is edited by storing it again, which removes the other tokens of its family.
 async fn store_anew(storage: &MemoryStorage, grant: Grant, token: StoredToken) {
     storage.revoke_grants(&GrantSelector::Id(grant.id), grant.opened_at).await.unwrap();
     while storage.purge_expired(grant.opened_at, 100).await.unwrap() == 100 {}
@@ -256,7 +256,7 @@ async fn critical_member_of_refresh_token<S: Editable>(node: &Node<S>) {
     let found = node.storage.find(&refresh.hash()).await.unwrap().unwrap();
     assert!(found.token.spent.is_none() && found.grant.revoked_at.is_none(), "nothing is spent");
 
-    // It is not repeated after it was spent, but a late reuse is recognised and ends the grant.
+    // A spent token with the member gets no repeated answer. Its late reuse still ends the grant.
     let refresh = node.tokens().await.refresh_token.unwrap();
     assert_eq!(node.refresh(&refresh).await.status(), 200);
     node.storage.edit(Row::Token(&refresh.hash()), &json!({ "jkt_member": "x", "crit": ["jkt_member"] })).await;
@@ -293,7 +293,7 @@ async fn critical_member_of_grant<S: Editable>(node: &Node<S>) {
     assert_eq!(node.revoke(refresh.expose()).await, 200);
     assert!(node.is_revoked(&refresh.hash()).await);
     let refused = node.refresh(&refresh).await;
-    assert_eq!(error_of(&refused), "invalid_grant", "a dead token is dead everywhere");
+    assert_eq!(error_of(&refused), "invalid_grant", "a dead token gets the usual error");
 }
 
 async fn critical_member_of_consent<S: Editable>(node: &Node<S>) {
@@ -308,7 +308,7 @@ async fn critical_member_of_consent<S: Editable>(node: &Node<S>) {
     let members = json!({ "authorization_details": [], "crit": ["authorization_details"] });
     node.storage.edit(Row::GrantOf(&approved.refresh_token.unwrap().hash()), &members).await;
     assert!(matches!(next().await, Interaction::Consent(_)), "the unknown member needs consent");
-    assert_eq!(node.refresh(&refresh).await.status(), 200, "alice's grant is another one");
+    assert_eq!(node.refresh(&refresh).await.status(), 200, "the grant of alice has no unknown member");
 }
 
 async fn code_with_unknown_binding<S: Editable>(node: &Node<S>) {
@@ -342,7 +342,7 @@ async fn unknown_kind<S: Editable>(node: &Node<S>) {
     let request =
         Request::post_form("/revoke", form(&[("token", access.expose())])).with_header("authorization", header);
     assert_eq!(error_of(&node.t.server.revoke(&request).await), "unauthorized_client");
-    // For a dead token the request is fulfilled already.
+    // A dead token needs no revocation, so the response is a success.
     node.storage.revoke_grants(&GrantSelector::Id(found.grant.id), node.t.clock.now()).await.unwrap();
     assert_eq!(revoke().await.status(), 200);
 }
@@ -360,7 +360,7 @@ async fn newer_client_redeems_nothing<S: Editable>(node: &Node<S>) {
         let found = node.storage.find(&hash).await.unwrap().unwrap();
         assert!(found.token.spent.is_none() && found.grant.revoked_at.is_none(), "nothing is spent");
     }
-    // The member restricts nothing any more.
+    // Without the member, the token works again.
     node.storage.edit(Row::Client(&node.app.id), &json!({ "crit": [] })).await;
     approved.redeem().await.unwrap();
     for token in [&unspent, &spent] {

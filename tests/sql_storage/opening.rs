@@ -44,7 +44,7 @@ async fn tables(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar(list).fetch_all(pool).await.unwrap()
 }
 
-/// Without the table in which SQLite counts for `AUTOINCREMENT`.
+/// The tables, without the one in which SQLite counts for `AUTOINCREMENT`.
 async fn sqlite_tables(pool: &SqlitePool) -> Vec<String> {
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'sqlite_sequence' ORDER BY 1";
     sqlx::query_scalar(tables).fetch_all(pool).await.unwrap()
@@ -68,7 +68,7 @@ fn migrations_that_were_released_have_not_changed() {
         );
     }
     let files = |of: &str| std::fs::read_dir(folder.join(of)).unwrap().count();
-    assert_eq!(files("postgres") + files("sqlite"), released.len(), "a new migration belongs into this list");
+    assert_eq!(files("postgres") + files("sqlite"), released.len(), "add the new migration to this list");
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn timeout_of_zero_or_less_does_not_open() {
         let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
         let error = SqliteOptions::new().timeout(timeout).with_pool(pool).await.unwrap_err();
         assert!(said(&error).contains(REFUSED), "{}", said(&error));
-        // Nothing is contacted, so no server is needed.
+        // The test contacts no database, so it needs no server.
         let options = PostgresOptions::new().timeout(timeout);
         let error = options.clone().connect("postgres://nobody@127.0.0.1:1/none").await.unwrap_err();
         assert!(said(&error).contains(REFUSED), "{}", said(&error));

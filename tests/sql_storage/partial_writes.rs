@@ -1,4 +1,4 @@
-//! A step that fails half-way because the database refuses one of its writes.
+//! Steps that fail because the database refuses one of their writes: nothing of the step may be stored.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const WRITES: [(&str, &str); 6] = [
     ("INSERT ON grantor_grants", "NEW.scope IS NOT NULL"),
 ];
 
-/// With the write refused, a second redemption of a family and an opening leave nothing; without, both are done.
+/// If the write is refused, a second redemption of a family and an opening store nothing. Otherwise both succeed.
 async fn all_or_nothing<S: Storage>(storage: &S, number: u64, refuse: impl AsyncFn(), allow: impl AsyncFn()) -> bool {
     let first = opened(storage, number).await;
     let second = successors(&first, number + 1);
@@ -36,7 +36,7 @@ async fn all_or_nothing<S: Storage>(storage: &S, number: u64, refuse: impl Async
     assert_eq!(redeemed, redemption.is_ok(), "{redemption:?}");
     let Found { token: spent, grant: family, .. } = storage.find(&first.hash).await.unwrap().unwrap();
     let has_seed = spent.spent.clone().unwrap().seed.is_some();
-    assert_eq!(has_seed, !redeemed, "the parent's seed goes with the redemption and not without it");
+    assert_eq!(has_seed, !redeemed, "the seed of the parent is erased exactly if the redemption succeeded");
     assert!(family.last_used_at > family.opened_at, "{family:?}");
     for token in &tokens {
         assert_eq!(storage.find(&token.hash).await.unwrap().is_some(), open.is_ok(), "{open:?}");

@@ -28,8 +28,7 @@ pub enum Trip {
 pub enum Plan {
     #[default]
     Pass,
-    /// The server carries out the next statement with this text; the connection breaks before the frontend sees the
-    /// answer.
+    /// The server runs the next statement with this text. The connection breaks before the frontend sees the answer.
     LoseAnswer(&'static str),
     /// The connection breaks before the server sees the next statement with this text.
     LoseRequest(&'static str),
@@ -131,7 +130,7 @@ fn upstream(from: &TcpStream, mut to: &UnixStream, state: &State, loses_answer: 
             b'Q' => running = Some(two_texts(content).0),
             _ => {}
         }
-        // Of the other messages, only these make the server answer at once. More do during login.
+        // Of the other messages, the server answers only these at once. During login, it answers more messages.
         if !matches!(kind, b'S' | b'Q' | b'p' | b'X') {
             continue;
         }

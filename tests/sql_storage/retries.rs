@@ -1,5 +1,5 @@
-//! A statement that PostgreSQL is known to have rolled back is retried a bounded number of times; one that may have
-//! been committed is not.
+//! A statement that PostgreSQL certainly rolled back is retried a bounded number of times. A statement that may have
+//! been committed is not retried.
 
 use std::pin::Pin;
 
@@ -130,7 +130,7 @@ impl Planned {
         self.0.pool().execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
     }
 
-    /// From now on, the first of these statements fail with this code.
+    /// From now on, this number of writing statements fail with this code.
     async fn fail(&self, code: &str, failures: i64) {
         self.run(&format!("UPDATE plan SET code = '{code}', failures = {failures}; ALTER SEQUENCE draws RESTART"))
             .await;

@@ -80,7 +80,7 @@ async fn requests_use_no_more_statements_than_documented() {
     wire.warm_up().await;
     let (t, app) = (&wire.t, &wire.app);
 
-    // Each of these is the look-up of the client plus the documented number.
+    // Each number is one look-up of the client plus the documented number.
     assert_eq!(wire.statements(wire.machine_token()).await.0, 1 + 1, "client credentials");
     let approved = t.authorize(app).approve_as("alice").await;
     let (taken, tokens) = wire.statements(approved.redeem()).await;
@@ -129,11 +129,11 @@ async fn returned_connection_is_not_pinged() {
     let Some(wire) = Wire::with(20).await else { return };
     let approved = wire.t.authorize(&wire.app).approve_as("alice").await;
     wire.proxy.plan(Plan::SwallowPings);
-    // From here on a returned connection does not come back.
+    // From now on, a connection that is returned to the pool can't be used again.
     let tokens = approved.redeem().await.unwrap();
     let next = wire.t.refresh(&wire.app, tokens.refresh_token.as_ref().unwrap()).await.unwrap();
     wire.t.bearer(&next.access_token).await.unwrap().require("user:read").unwrap();
-    assert!(wire.proxy.trips().contains(&Trip::Ping), "no connection was given back");
+    assert!(wire.proxy.trips().contains(&Trip::Ping), "no connection was returned to the pool");
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn pooled_connection_is_not_tested_before_each_use() {
         storage.list_clients(None, 9).await.unwrap();
     }
     let pings = proxy.trips().iter().filter(|trip| **trip == Trip::Ping).count();
-    // One for each return: the one before the first statement may come late. With a test before each use, there
-    // would be 20.
+    // Each return causes one ping, and the ping before the first statement may come late. With a test before each
+    // use, there would be 20 pings.
     assert!(pings <= 11, "{pings} pings for 10 statements");
 }

@@ -58,7 +58,7 @@ async fn parallel_key_replacements_in_sqlite_let_one_win() {
     let open = || async { Arc::new(SqliteStorage::open(folder.file()).await.unwrap()) };
     race(vec![open().await, open().await]).await;
     let stored = open().await.load_keys().await.unwrap();
-    assert!(stored.is_some(), "it outlives the process");
+    assert!(stored.is_some(), "the value is kept after the process has ended");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,4 +1,4 @@
-//! Revocations while tokens are issued slowly, because of a customizer or an external signer. On every shipped storage.
+//! Revocations while a slow customizer or external signer delays an issuance, on every shipped storage.
 
 use std::sync::Arc;
 
@@ -137,7 +137,7 @@ async fn revoked_before_the_token_is_stored(host: &Host) {
     let (derived, refreshed, ()) = tokio::join!(host.derive(&tokens.access_token), refresh, revoke);
     assert_bad_grant(derived);
     assert_bad_grant(refreshed);
-    assert_eq!(host.revoke().await, 0, "nothing was left to revoke");
+    assert_eq!(host.revoke().await, 0, "the revocation missed a grant");
 }
 
 /// The tokens are stored before the revocation is complete, or never.
@@ -163,12 +163,15 @@ async fn revoked_while_the_token_is_stored(host: &Arc<Host>) {
         for request in requests {
             match request.await.unwrap() {
                 Ok(issued) => {
-                    assert!(!host.lives(&issued.access_token).await, "it lives although its grant was revoked");
+                    assert!(
+                        !host.lives(&issued.access_token).await,
+                        "the token is accepted although its grant was revoked"
+                    );
                 }
                 refused => assert_bad_grant(refused),
             }
         }
-        assert_eq!(host.revoke().await, 0, "nothing was left to revoke");
+        assert_eq!(host.revoke().await, 0, "the revocation missed a grant");
     }
 }
 

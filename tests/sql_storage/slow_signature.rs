@@ -1,4 +1,4 @@
-//! Revocations while many tokens are being signed by an external service. On every shipped storage.
+//! Revocations while an external service signs many tokens, on every shipped storage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +85,7 @@ async fn check(storage: impl Storage + ClientRegistry + EphemeralStore + Clone +
     tokio::time::sleep(Duration::from_millis(180)).await;
     let alice = GrantSelector::Subject(Subject::new("alice").unwrap());
     assert!(t.server.revoke_grants(&alice).await.unwrap() > 0);
-    // From here on no token of alice works: neither stored ones nor ones being signed.
+    // From now on, no token of alice works, even if it was being signed during the revocation.
     let live =
         storage.list_grants(&alice, grantor::Clock::now(&t.clock), &GrantPage::first(CALLERS + 1)).await.unwrap();
     assert!(live.is_empty(), "{live:?}");
@@ -99,7 +99,7 @@ async fn check(storage: impl Storage + ClientRegistry + EphemeralStore + Clone +
     assert!((1..CALLERS).contains(&issued.len()), "{} of {CALLERS} were answered before the revocation", issued.len());
     issued.push(Arc::into_inner(first).unwrap());
     for tokens in &issued {
-        assert!(t.bearer(&tokens.access_token).await.is_err(), "a token lives although its grant was revoked");
+        assert!(t.bearer(&tokens.access_token).await.is_err(), "the token is accepted although its grant was revoked");
         if let Some(token) = &tokens.refresh_token {
             assert!(t.refresh(&app, token).await.is_err());
         }

@@ -9,7 +9,7 @@ macro_rules! bugs {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Bug {
             None,
-            /// Failing calls break no clause of their own.
+            /// No clause: the calls fail.
             CanNotPurge,
             PanicsInAPurge,
             $($($($bug,)*)*)*
@@ -21,7 +21,7 @@ macro_rules! bugs {
 }
 
 bugs! {
-    /// Bugs that show without an interruption.
+    /// Bugs that cause failures even if no call is interrupted.
     BUGS {
         Linearizable {
             CachesFinds: "a write at one node",
@@ -124,7 +124,7 @@ bugs! {
             ClaimsByALook: "many issuers race to claim",
         }
     }
-    /// Bugs that show only when calls are interrupted.
+    /// Bugs that cause failures only if calls are interrupted.
     BUGS_WHEN_CUT {
         Crashes {
             LeavesHalfWhenCut: "each redemption is whole or absent",

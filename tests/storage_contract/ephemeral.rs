@@ -31,7 +31,7 @@ macro_rules! bugs {
 }
 
 bugs! {
-    /// Bugs that show without an interruption.
+    /// Bugs that cause failures even if no call is interrupted.
     BUGS {
     ReadsACache: "returned at every node",
     RoundsTimes: "returned at every node",
@@ -64,7 +64,7 @@ bugs! {
     TakesInTwoSteps: "a take cancelled",
     RewritesAllWhenItPurges: "a purge of entries cancelled",
     }
-    /// Bugs that show only when calls are interrupted.
+    /// Bugs that cause failures only if calls are interrupted.
     BUGS_WHEN_CUT {
         AnswersNewWhenInDoubt: "at most one of two inserts",
         LeavesHalfWhenCut: "each call on an entry is whole or absent",
@@ -96,7 +96,7 @@ struct Model {
     bug: Bug,
     state: Arc<tokio::sync::Mutex<State>>,
     cache: Mutex<HashMap<EphemeralKey, Option<Versioned>>>,
-    /// How often all connections were cut, and how many calls failed by that.
+    /// How often all connections were cut, and how many calls failed for this reason.
     cuts: Arc<AtomicU64>,
     hit: Arc<AtomicU64>,
 }
@@ -434,7 +434,7 @@ fn judged(bug: Bug, rounds: u32) -> Result<ContractReport, BrokenContract> {
     EphemeralContract::new(block_on, connect).rounds(rounds).run()
 }
 
-/// Runs the suite against a model whose connections are cut. Returns also how many calls failed by that.
+/// Runs the suite against a model whose connections are cut. Also returns how many calls failed for this reason.
 fn judged_when_cut(bug: Bug, rounds: u32) -> (Result<ContractReport, BrokenContract>, u64) {
     let model = Model::new(bug);
     let connect = || async { Ok::<_, Infallible>(model.node()) };

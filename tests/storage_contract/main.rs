@@ -70,7 +70,7 @@ fn intercepted_storage_keeps_the_contract() {
     suite.client_registry().ephemeral_store().run().unwrap();
 }
 
-/// Answers every call as if it were a purge.
+/// Answers every call with the reply of a purge.
 struct PurgesOnly;
 
 #[async_trait]

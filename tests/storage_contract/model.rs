@@ -52,7 +52,7 @@ async fn others_run() {
     }
 }
 
-/// The details of a token as a program reads and writes them that knows no members but these.
+/// The details of a token in a program that knows only these members.
 fn known(details: &TokenDetails) -> TokenDetails {
     let mut members = serde_json::to_value(details).unwrap();
     members
@@ -73,7 +73,7 @@ pub(crate) struct Model {
     state: Arc<tokio::sync::Mutex<State>>,
     cache: Mutex<HashMap<TokenHash, Option<Found>>>,
     clients: MemoryStorage,
-    /// How often all connections were cut, and how many calls failed by that.
+    /// How often all connections were cut, and how many calls failed for this reason.
     cuts: Arc<AtomicU64>,
     pub(crate) hit: Arc<AtomicU64>,
 }
@@ -246,7 +246,7 @@ impl Model {
         if !may_open {
             return Some(Opened::ParentDead);
         }
-        // These bugs show while the first grant is live. Later effects belong to another clause.
+        // These bugs cause failures while the first grant is live. Later failures belong to a different clause.
         let lives = |row: &StoredToken| state.grants.get(&row.grant_id).is_some_and(|of| of.is_live(grant.opened_at));
         let is_overlooked =
             |row: &StoredToken| (self.has(Bug::FailsForUsedKeys) || self.has(Bug::ForgetsKeys)) && lives(row);
@@ -256,7 +256,7 @@ impl Model {
         keys(tokens).any(is_used).then_some(Opened::Taken)
     }
 
-    /// Revokes the descendants of the reached grants, in a separate step. With a bug, only those that it listed before.
+    /// Revokes the descendants of the reached grants, in a separate step. With a bug, it uses an older list of them.
     fn revoke_descendants(
         &self,
         state: &mut State,
@@ -420,7 +420,7 @@ impl Model {
             grant.revoked_at = before.revoked_at;
         }
         let refused = match self.bug {
-            // The call has already decided. Everything but the decision is atomic: rows purged in between stay purged.
+            // The call has already decided. Only this check is not atomic: rows that were purged meanwhile stay purged.
             Bug::ChecksThenActs => {
                 let is_there =
                     state.grants.contains_key(&redemption.grant_id) && !state.begun.contains(&redemption.grant_id);
@@ -442,7 +442,7 @@ impl Model {
             }
             return Ok(answer);
         }
-        // Of two parallel uses the later one finds another version of the grant when it writes, and stops without an
+        // Of two parallel uses, the later use finds a changed version of the grant when it writes. It stops without an
         // error.
         let last_used_at = state.grants.get(&redemption.grant_id).map(|grant| grant.last_used_at);
         if self.has(Bug::LosesAUse) && before.is_some_and(|before| Some(before.last_used_at) != last_used_at) {
@@ -464,7 +464,7 @@ impl Model {
             }
         }
         state.spent_at.insert(redemption.token, cuts);
-        // Only within a chain, so that one case finds it.
+        // The bug applies only within a chain, so exactly one case finds it.
         let chained = state.tokens.get(&redemption.token).filter(|token| token.parent.is_some()).cloned();
         state.last = chained.map(|token| (token, successors.iter().map(|token| token.hash).collect(), cuts));
         self.mark(state, redemption);
@@ -488,7 +488,7 @@ enum Due {
 impl Storage for Model {
     async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         self.forget();
-        // The view of a storage that reads first and then stores.
+        // A storage with this bug reads first and stores later.
         let mut seen = None;
         let looks_first = match self.bug {
             Bug::LooksAtTheParentFirst => grant.parent_grant.is_some(),
@@ -634,7 +634,7 @@ impl Storage for Model {
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
         self.forget();
-        // The rows as a storage saw them that reads first and writes later.
+        // A storage with this bug reads the rows first and writes them later.
         let mut read = None;
         if matches!(self.bug, Bug::RevokesByAnOldList | Bug::RevokesByWholeRows) {
             let is_left = |grant: &Grant| which.selects(grant) && grant.revoked_at.is_none();
@@ -645,7 +645,7 @@ impl Storage for Model {
             read = Some(rows.await?);
             others_run().await;
         }
-        // The view of a storage that lists the whole family before it marks anything.
+        // A storage with this bug lists the whole family before it marks any grant.
         let mut old = None;
         if self.has(Bug::DescendsByAnOldList) {
             old = Some(self.step(async |state| Ok(state.grants.keys().copied().collect::<BTreeSet<_>>())).await?);

@@ -85,7 +85,7 @@ async fn answer(model: &Model, sent: Sent) -> Result<Answer, StorageError> {
     })
 }
 
-/// Sends each call to the hub; with a bug, it caches results until it writes something itself.
+/// Sends each call to the hub. With a bug, it caches results until it writes.
 pub(crate) struct Remote {
     stream: Mutex<BufReader<TcpStream>>,
     cache: Option<Mutex<HashMap<TokenHash, Found>>>,

@@ -99,7 +99,7 @@ async fn oauth_2_1_client_may_omit_redirect_uri_not_change_it() {
     let changed = token_as(&app, &with(&pairs, "redirect_uri", "https://app.example/other"));
     bad_grant(&t, &changed, "RedirectUriMismatch").await;
     granted(&t, &token_as(&app, &with(&pairs, "redirect_uri", ""))).await;
-    // Without PKCE, no other check would replace that of the redirect URI.
+    // Without PKCE, only the check of the redirect URI protects the code.
     let approved = t.authorize(&app).without_pkce().approve_as("alice").await;
     let pairs = redemption(&approved, &app);
     bad_grant(&t, &token_as(&app, &with(&pairs, "redirect_uri", "")), "RedirectUriMismatch").await;

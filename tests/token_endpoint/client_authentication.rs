@@ -200,7 +200,7 @@ async fn unencoded_basic_credentials_get_advice_to_encode() {
     granted(&t, &by_basic("strict", secret)).await;
     let mut answers = Vec::new();
     for id in ["strict", "lenient", "post", "public", "nobody-we-know", "un+known", "un%20known"] {
-        // Wrong in every reading.
+        // These secrets are wrong, decoded and raw.
         for secret in ["a+b", "a%20b", "a%b", "%", "a%ZZ", "%FF", "%00", "+", "one%2Bone%25is%25other"] {
             let response = bad_client(&t, &raw_basic(format!("{id}:{secret}")), "UnencodedCredentials").await;
             answers.push((response.body().to_vec(), header_values(&response, "www-authenticate").join("")));
@@ -244,13 +244,13 @@ async fn raw_basic_secret_needs_the_client_switch() {
         bad_client(&t, &raw_basic(format!("{strict}:{secret}")), "UnencodedCredentials").await;
         bad_client(&t, &raw_basic(format!("nobody-we-know:{secret}")), "UnencodedCredentials").await;
         bad_client(&t, &raw_basic(format!("{lenient}:{secret}x")), "UnencodedCredentials").await;
-        // One attempt each, for any client, so a limiter counts each once.
+        // Each request is one attempt, for any client, so a limiter counts it once.
         let ids: Vec<String> = seen.0.lock().unwrap()[attempts..].to_vec();
         assert_eq!(ids, [&lenient, &strict, "nobody-we-know", &lenient], "{secret}");
         // If the raw identifier differs from the decoded one, the secret is not read raw either.
         let encoded_id = escaped.replace('+', "%2B");
         bad_client(&t, &raw_basic(format!("{encoded_id}:{secret}")), "UnencodedCredentials").await;
-        // A body is decoded once, by its form.
+        // In a body, the secret is decoded with the form, and not a second time.
         let body = format!("grant_type=client_credentials&client_id={lenient}&client_secret={}x", "a%2Bb");
         bad_client(&t, &Request::post_form("/token", body), "ClientAuthenticationFailed").await;
     }

@@ -114,7 +114,7 @@ async fn own_scope_of_a_client_is_apart_from_its_users() {
     assert_eq!(bare["scope"], "user:write");
     let of_user = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
     assert_eq!(of_user.scope.as_str(), "user:read");
-    // A refresh uses the grant's scope, and introspection the token's: the second list changes neither.
+    // The list of own scopes changes neither a refresh nor introspection, which use the scope of the grant or token.
     let refresh = of_user.refresh_token.as_ref().unwrap();
     let refreshed = t.refresh(&app, refresh).await.unwrap();
     assert_eq!(refreshed.scope.as_str(), "user:read");

@@ -268,10 +268,10 @@ async fn repeat_of_customized_refresh_gets_the_same_answer() {
     bad_grant(&t, &token_as(&app, &narrowed), "RetryRefused").await;
     let asked = [("grant_type", "refresh_token"), ("refresh_token", old), ("scope", SCOPE)];
     assert_eq!(granted(&t, &token_as(&app, &asked)).await["access_token"], first["access_token"]);
-    assert_eq!(spy.writes(), [&["insert"][..], &["replace"; 6]].concat(), "the count of repeats alone");
+    assert_eq!(spy.writes(), [&["insert"][..], &["replace"; 6]].concat(), "a repeat writes only the count of repeats");
     assert_eq!(rows(&t, &hashes).await, before);
 
-    // Scope that was narrowed once is not lost.
+    // A narrowed token does not narrow the grant: the next refresh gets the whole scope.
     let next = granted(&t, &refresh(&app, first["refresh_token"].as_str().unwrap())).await;
     assert_eq!(next["scope"], SCOPE);
     assert_eq!(next.get("tenant"), None);
@@ -312,8 +312,8 @@ async fn members_are_stored_only_for_repeatable_answers() {
         let details = serde_json::to_value(&token.details).unwrap();
         let expected = if ["refresh", "repeat"].contains(&what) { Some(&stored) } else { None };
         assert_eq!(details.get("response_members"), expected, "{what}");
-        assert_eq!(details.get("requested_scope"), None, "{what}: nothing was narrowed");
-        assert!(!format!("{token:?}").contains("a-secret"), "only names are shown");
+        assert_eq!(details.get("requested_scope"), None, "{what}: no scope was requested");
+        assert!(!format!("{token:?}").contains("a-secret"), "debug output has only the names of members");
     }
     let changes = TokenChanges::new().response_member("tenant", "a-secret-tenant");
     assert!(format!("{changes:?}").contains("tenant") && !format!("{changes:?}").contains("a-secret"));

@@ -1,4 +1,4 @@
-//! Grants that an extension derives from another grant, and its one-time keys.
+//! Grants that an extension grant derives from another grant, and the one-time keys of extension grants.
 
 use std::sync::Arc;
 
@@ -115,7 +115,7 @@ async fn derived_grant_ends_no_later_than_its_parent() {
     assert_eq!(refreshed["expires_in"], 300);
     let (token, grant) = row(&t, access_token(&refreshed).hash()).await;
     assert_eq!((token.expires_at, grant.expires_at), (end, end));
-    // Less than a second counts as nothing.
+    // With less than a second left, the parent grant counts as ended.
     t.clock.advance(Duration::minutes(5) - Duration::milliseconds(999));
     bad_grant(&t, &request, "GrantEnded").await;
     t.clock.advance(Duration::SECOND);
@@ -123,7 +123,7 @@ async fn derived_grant_ends_no_later_than_its_parent() {
     bad_grant(&t, &refresh(&app, refreshed["refresh_token"].as_str().unwrap()), "GrantEnded").await;
 }
 
-/// Otherwise a token that needs a proof could be exchanged for one that needs none.
+/// Otherwise a token that needs a proof could be exchanged for a token that needs no proof.
 #[tokio::test]
 async fn nothing_is_derived_from_a_token_bound_to_a_proof() {
     let (t, app) = server().await;
@@ -135,7 +135,7 @@ async fn nothing_is_derived_from_a_token_bound_to_a_proof() {
     assert_eq!(t.faults.calls() - before, 2, "the client and the token; nothing is written");
 }
 
-/// The member is not enforced here, so the token proves nothing.
+/// The server does not enforce the unknown member, so it must not accept the token.
 #[tokio::test]
 async fn token_with_unknown_critical_member_is_no_parent() {
     let (t, app) = server().await;
@@ -234,9 +234,9 @@ async fn one_time_key_is_used_once() {
     let first = access_token(&granted(&t, &with("ten-euros-number-1")).await);
     bad_grant(&t, &with("ten-euros-number-1"), "KeyUsed").await;
     granted(&t, &with("ten-euros-number-2")).await;
-    assert!(lives(&t, &first).await, "a second use ends nothing");
+    assert!(lives(&t, &first).await, "a second use of the key revokes nothing");
 
-    // It outlives its grant until it expires, after a day.
+    // The key is kept after its grant has ended, until the key expires after a day.
     let grant = row(&t, first.hash()).await.1.id;
     t.server.revoke_grants(&GrantSelector::Id(grant)).await.unwrap();
     t.clock.advance(Duration::DAY - Duration::MICROSECOND);
@@ -265,7 +265,7 @@ async fn one_time_key_of_failed_request_is_used_if_in_doubt() {
     t.faults.clear();
     granted(&t, &request).await;
 
-    // The outcome of this one is unknown, so the key counts as used.
+    // The outcome of this request is unknown, so the key counts as used.
     let request = derive(&app, &[("voucher", "ten-euros-number-3")]);
     t.faults.fail(2, Fault::LostAnswer);
     assert_eq!(t.server.token(&request).await.status(), 503);

@@ -90,7 +90,7 @@ async fn ten_thousand_default_tokens_are_distinct_and_uniform() {
         }
         assert!(seen.insert(token.to_owned()), "a token came twice");
     }
-    // 1,250 expected of each byte with a deviation of 35: ten deviations never happen by chance.
+    // Each byte is expected 1,250 times, with a standard deviation of 35. Ten deviations do not happen by chance.
     assert!(counts.iter().all(|count| (900..1_600).contains(count)), "{counts:?}");
 }
 

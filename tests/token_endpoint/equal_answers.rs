@@ -21,7 +21,7 @@ use crate::support::{CB, Spy, change_client, granted, redemption, refresh_of, ro
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Unspent,
-    /// For a refresh token only: a code has no window.
+    /// For refresh tokens only: a code has no grace window.
     SpentWithinWindow,
     SpentOutsideWindow,
     Expired,
@@ -264,7 +264,7 @@ async fn broken_parameter_gets_one_answer_in_all_states() {
                 };
                 let response = case.t.server.token(&request).await;
                 if state == State::Unspent && response.status() == 200 {
-                    // A refresh does not use it.
+                    // A refresh ignores these parameters.
                     assert!(
                         ["code", "redirect_uri", "code_verifier", "username", "password", "resource"].contains(&name)
                     );

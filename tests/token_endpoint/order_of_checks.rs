@@ -148,7 +148,7 @@ async fn refresh() -> Attempt {
     attempt
 }
 
-/// A refresh token that was used before, and its window has passed.
+/// A refresh token that was used before, and whose grace window has passed.
 async fn used_refresh() -> Attempt {
     let mut attempt = refresh().await;
     let pairs: Vec<(&str, &str)> = attempt.pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -211,7 +211,7 @@ async fn check<F: Future<Output = Attempt>>(valid: impl Fn() -> F, faults: &[Fau
             pairs += 1;
         }
     }
-    assert!(pairs > faults.len(), "the table is meant to hold pairs");
+    assert!(pairs > faults.len(), "the table has no faults that can be combined");
 }
 
 // covers: AMB-09

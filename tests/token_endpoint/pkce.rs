@@ -135,7 +135,7 @@ async fn nothing_in_the_token_request_changes_the_method() {
     let pairs = [&redeeming(&code, VERIFIER)[..], &[("code_challenge_method", "plain")]].concat();
     granted(&t, &token_as(&app, &pairs)).await;
 
-    // And a plain challenge stays plain: the verifier that hashes to it is wrong.
+    // A plain challenge stays plain as well: the verifier that hashes to it is wrong.
     let code = code_for(&t, &app, &[("code_challenge", CHALLENGE), ("code_challenge_method", "plain")]).await;
     let pairs = [&redeeming(&code, VERIFIER)[..], &[("code_challenge_method", "S256")]].concat();
     bad_grant(&t, &token_as(&app, &pairs), "WrongCodeVerifier").await;
@@ -212,7 +212,7 @@ async fn code_does_not_carry_its_challenge() {
         let code = code_for(&t, &app, &[("code_challenge", CHALLENGE), ("code_challenge_method", method)]).await;
         let decoded = URL_SAFE_NO_PAD.decode(&code).unwrap();
         let challenge = URL_SAFE_NO_PAD.decode(CHALLENGE).unwrap();
-        assert_eq!(decoded.len(), 32, "there is room for nothing but the random bits");
+        assert_eq!(decoded.len(), 32, "the code is as long as its 256 random bits");
         assert_ne!(decoded, challenge);
         assert!(!code.contains(&CHALLENGE[..8]));
     }

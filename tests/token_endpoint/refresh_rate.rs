@@ -59,7 +59,7 @@ async fn refresh_rate_allows_a_burst_then_the_interval() {
             t.clock.advance(TICK);
             token = refresh_in(&granted(&t, &refresh(&app, &token)).await);
         }
-        // Unused refreshes are not lost.
+        // Refreshes that a client does not use are saved, up to the burst.
         t.clock.advance(INTERVAL * 2);
         for _ in 0..2 {
             token = refresh_in(&granted(&t, &refresh(&app, &token)).await);
@@ -77,7 +77,7 @@ async fn too_frequent_refresh_and_repeat_get_one_answer() {
     let app = t.public_client(CB).await;
     let tokens = exhausted(&t, &app).await;
     let [spent, unspent] = &tokens[tokens.len() - 2..] else { unreachable!("there are more") };
-    // The limit is lowered, so it applies to both.
+    // A lower burst limits the unspent token too.
     let mut policy = t.policy().clone();
     policy.refresh_burst = 1;
     t.server = restarted(&t, Intercepted::new(t.storage.clone(), Arc::clone(&spy)), policy).await;

@@ -95,7 +95,7 @@ async fn refresh_drops_scope_the_client_lost() {
         let asked = refresh_with_scope(&app, text_of(&second, "refresh_token"), "user:read user:write");
         let third = granted(&t, &asked).await;
         assert_eq!(third["scope"], "user:read");
-        // Scope that the client gets back works again.
+        // A scope that the client gets back is issued again.
         leave(&t, &app, "user:read user:write offline_access").await;
         let fourth = granted(&t, &refresh(&app, text_of(&third, "refresh_token"))).await;
         assert_eq!(fourth["scope"], "offline_access user:read user:write");
@@ -134,7 +134,7 @@ async fn refresh_with_no_scope_left_is_refused_unspent() {
         bad_grant(&t, &refresh(&app, token), "NoScopeLeft").await;
     }
     assert!(spy.writes().is_empty());
-    // A late reuse is still theft.
+    // Reuse after the grace window still counts as theft.
     t.clock.advance(Duration::seconds(30));
     bad_grant(&t, &refresh(&app, refresh_of(&used).expose()), "RefreshTokenReused").await;
     assert_eq!(spy.writes(), ["revoke_grants"]);
@@ -171,7 +171,7 @@ async fn repeat_does_not_return_a_removed_scope() {
     spy.writes();
     bad_grant(&t, &refresh(&app, old), "RetryRefused").await;
     assert!(spy.writes().is_empty());
-    // Scope that is given back does not change a repeated answer.
+    // A scope that the client gets back does not change a repeated answer.
     leave(&t, &app, "user:read user:write offline_access").await;
     assert_eq!(granted(&t, &refresh(&app, old)).await["access_token"], answer["access_token"]);
 

@@ -44,7 +44,7 @@ impl Family {
             alive.push(lives(t, &tokens.access_token).await);
         }
         alive.dedup();
-        assert_eq!(alive.len(), 1, "a family lives or dies as a whole");
+        assert_eq!(alive.len(), 1, "only a part of the family was revoked");
         alive[0]
     }
 
@@ -192,7 +192,7 @@ async fn code_repeated_within_ten_seconds_is_refused_not_replay() {
     let tokens = approved.redeem().await.unwrap();
     let request = token_as(&app, &redemption(&approved, &app));
     assert_tolerated(&t, &spy, &request).await;
-    // Another node, whose clock is behind.
+    // A node whose clock is behind.
     t.clock.advance(-(WINDOW - TICK));
     assert_tolerated(&t, &spy, &request).await;
     t.clock.advance((WINDOW - TICK) * 2);
@@ -249,7 +249,7 @@ async fn code_repeated_by_client_without_rotation_ends_grant() {
     let approved = t.authorize(&app).approve_as("alice").await;
     approved.redeem().await.unwrap();
     assert_ends_the_grant(&t, &spy, &token_as(&app, &redemption(&approved, &app))).await;
-    // Without a refresh token there is nothing to spend.
+    // Without a refresh token, the repetition is tolerated: there is no refresh token that could have been used.
     let machine = t.confidential_client_with(|client| client.authorization_code([CB]).scope("user:read")).await;
     let approved = t.authorize(&machine).scope("user:read").approve_as("alice").await;
     approved.redeem().await.unwrap();
@@ -345,7 +345,7 @@ async fn parallel_redemptions_of_tolerated_code_keep_the_grant() {
     let app = t.confidential_client(CB).await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let request = token_as(&app, &redemption(&approved, &app));
-    // Both read the code before one of them spends it.
+    // Both requests read the code before one of the requests spends it.
     let (first, second) = tokio::join!(t.server.token(&request), t.server.token(&request));
     let mut statuses = [first.status(), second.status()];
     statuses.sort_unstable();

@@ -226,7 +226,7 @@ async fn query_parameters_need_policy_and_client_switch() {
         let nothing_but_query = Request::new("POST", format!("/token?{body}"));
         let nothing_but_query = nothing_but_query.with_header("authorization", header(&app));
         bad_request(&t, &nothing_but_query, "ParameterInQuery(\"grant_type\")").await;
-        // Even if it is empty, and even with a correct header.
+        // Even if the secret is empty, and even with a correct header.
         for name in ["client_secret", "code", "scope", "refresh_token", "code_verifier"] {
             let pairs = with(&[("grant_type", "client_credentials"), ("scope", "user:read")], name, "");
             let request = Request::post_form(format!("/token?{name}="), form(&pairs));

@@ -91,11 +91,11 @@ async fn refresh_reuse_within_grace_gets_the_same_successors() {
             }
             // The rest of the hour, in whole seconds.
             assert_eq!(again["expires_in"], (Duration::HOUR - elapsed).whole_seconds());
-            assert_eq!(spy.writes(), [counts], "the count of repeats alone");
+            assert_eq!(spy.writes(), [counts], "a repeat writes only the count of repeats");
         }
         assert_eq!(rows(&t, &hashes).await, before, "no lifetime is extended");
         assert_eq!(t.events.count("tokens_issued"), issued);
-        assert_eq!(t.events.count("refresh_repeated"), repeated + 3, "every retry is an event");
+        assert_eq!(t.events.count("refresh_repeated"), repeated + 3, "each retry causes an event");
         assert!(lives(&t, &access_token(&answer)).await);
         granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
     }
@@ -210,7 +210,7 @@ async fn retry_that_asks_for_less_or_other_scope_is_refused() {
 #[tokio::test]
 async fn thief_within_grace_cannot_keep_the_grant_alone() {
     let (t, app) = public().await;
-    // For a part of the scope: the client gets the same successor, so the next reuse shows that there are two holders.
+    // The thief asks for a part of the scope. The client gets the same successor, so the next reuse reveals the thief.
     let first = tokens_of(&t, &app).await;
     let old = refresh_of(&first).expose();
     let stolen = granted(&t, &refresh_with_scope(&app, old, "user:read")).await;
@@ -221,8 +221,7 @@ async fn thief_within_grace_cannot_keep_the_grant_alone() {
     bad_grant(&t, &refresh(&app, refresh_in(&client).expose()), "RefreshTokenReused").await;
     assert!(!lives(&t, &access_token(&next)).await);
 
-    // With the access token revoked: the client's refresh shows that there are two holders, and ends the grant for
-    // both.
+    // The thief revokes the access token. The client's refresh then counts as reuse, and ends the grant for both.
     let first = tokens_of(&t, &app).await;
     let old = refresh_of(&first).expose();
     let stolen = granted(&t, &refresh(&app, old)).await;
@@ -241,7 +240,7 @@ async fn clock_skew_below_grace_is_tolerated() {
     let (first, answer) = refreshed(&t, &app).await;
     let request = refresh(&app, refresh_of(&first).expose());
     spy.writes();
-    // Another node, whose clock is behind.
+    // A node whose clock is behind.
     t.clock.advance(-(GRACE - TICK));
     assert_eq!(granted(&t, &request).await["access_token"], answer["access_token"]);
     spy.writes();
@@ -260,13 +259,13 @@ async fn clock_skew_below_grace_is_tolerated() {
 async fn revocation_ends_the_grace_window() {
     let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
-    // Of the grant.
+    // Revoking the grant ends the grace window.
     let (first, answer) = refreshed(&t, &app).await;
     let grant = row(&t, refresh_of(&first).hash()).await.1.id;
     t.storage.revoke_grants(&GrantSelector::Id(grant), t.clock.now()).await.unwrap();
     bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "GrantEnded").await;
     assert!(!lives(&t, &access_token(&answer)).await);
-    // Of the access token that a retry would return again: a different holder revoked it.
+    // So does revoking the access token that a retry would return again: a different holder revoked it.
     let (first, answer) = refreshed(&t, &app).await;
     t.storage.revoke_access_token(&access_token(&answer).hash(), t.clock.now()).await.unwrap();
     spy.writes();
@@ -356,7 +355,7 @@ async fn repeat_never_returns_an_expired_access_token() {
         })
         .await;
     let (first, answer) = refreshed(&t, &app).await;
-    // The client's window grows with the lifetime, that of an earlier token does not.
+    // The grace window grows with the lifetime of new tokens. The window of an earlier token stays.
     crate::support::change_client(&t, &app, |parts| parts.lifetimes.access_token = None).await;
     t.clock.advance(Duration::seconds(10));
     spy.writes();
@@ -460,7 +459,7 @@ async fn unrotated_token_idles_from_last_use_and_ends_with_grant() {
     bad_grant(&t, &request, "GrantEnded").await;
     assert!(
         t.server.list_grants(&which, &GrantPage::first(9)).await.unwrap().is_empty(),
-        "what can't be used is not connected"
+        "a grant that can't be used is not listed as connected"
     );
 
     let second = tokens_of(&t, &app).await;
@@ -470,7 +469,7 @@ async fn unrotated_token_idles_from_last_use_and_ends_with_grant() {
         granted(&t, &request).await;
     }
     t.clock.advance(Duration::days(2) - Duration::minutes(20));
-    assert_eq!(granted(&t, &request).await["expires_in"], 20 * 60, "nothing outlives the ninety days");
+    assert_eq!(granted(&t, &request).await["expires_in"], 20 * 60, "no token outlives the grant's ninety days");
     t.clock.advance(Duration::minutes(20));
     bad_grant(&t, &request, "GrantEnded").await;
 }
@@ -485,7 +484,7 @@ async fn refresh_reuse_retries_a_failed_revocation() {
         let (first, answer) = refreshed(&t, &app).await;
         t.clock.advance(GRACE);
         let request = refresh(&app, refresh_of(&first).expose());
-        // Client, token, then the revocation.
+        // Calls 1 and 2 look up the client and the token. Call 3 revokes.
         t.faults.fail(3, fault);
         refused(&t, &request, status, error).await;
         assert_eq!(t.events.count("refresh_token_reused"), 0, "a failed revocation is not reported as done");
@@ -537,7 +536,7 @@ impl Observer for Repeats {
     }
 }
 
-// Distinguishes a thief that follows the client from a client that lost an answer.
+// Peers distinguish a thief that follows the client from a client that lost an answer.
 #[tokio::test]
 async fn repeat_reports_its_count_and_a_different_peer() {
     let repeats = Repeats::default();

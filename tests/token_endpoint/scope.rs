@@ -94,7 +94,7 @@ async fn same_scope_request_gives_each_client_its_own() {
     let both = machine("user:read user:write");
     refused_for(&t, &token_as(&reader, &both), 400, "invalid_scope", "ScopeNotAllowed").await;
     assert_eq!(granted(&t, &token_as(&writer, &both)).await["scope"], "user:read user:write");
-    // A token carries the requested scope, not all that its client could have had.
+    // A token has the requested scope, not the whole scope of its client.
     let narrow = granted(&t, &token_as(&writer, &machine("user:read"))).await;
     let bearer = t.bearer(&access_token(&narrow)).await.unwrap();
     assert_eq!(bearer.require("user:write").unwrap_err().code().unwrap(), "insufficient_scope");

@@ -1,4 +1,5 @@
-//! A storage that fails at any step of any grant type: never a token, never a wrong code, and a second try works.
+//! A storage that fails at any step of any grant type: the client gets no token and the right error code, and a
+//! second attempt succeeds.
 
 use grantor::Request;
 use grantor::storage::RedeemOutcome;
@@ -82,7 +83,7 @@ async fn code_replay_retries_a_failed_revocation() {
         let approved = t.authorize(&app).approve_as("alice").await;
         let tokens = approved.redeem().await.unwrap();
         let request = token_as(&app, &redemption(&approved, &app));
-        // Client, code, then the revocation.
+        // Calls 1 and 2 look up the client and the code. Call 3 revokes.
         t.faults.fail(3, fault);
         refused(&t, &request, status, error).await;
         assert_eq!(t.events.count("code_replayed"), 0, "a failed revocation is not reported as done");

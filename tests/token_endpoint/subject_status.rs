@@ -75,7 +75,7 @@ async fn gone_subject_gets_no_token_and_loses_all_grants() {
         let event = &t.events.events()[told].text;
         assert!(event.contains("status: Gone") && !event.contains("revoked: 0"), "{event}");
         assert!(!lives(&t, &own.access_token).await, "{what}");
-        assert!(lives(&t, &others.access_token).await, "{what}: another subject has nothing to do with it");
+        assert!(lives(&t, &others.access_token).await, "{what}: the tokens of another subject stay valid");
     }
 }
 
@@ -85,7 +85,7 @@ async fn gone_subject_with_failed_revocation_is_server_error() {
     let tokens = tokens_of(&t, &app).await;
     let request = refresh(&app, refresh_of(&tokens).expose());
     t.users.set_status("alice", SubjectStatus::Gone);
-    // Client, token, then the revocation.
+    // Calls 1 and 2 look up the client and the token. Call 3 revokes.
     t.faults.fail(3, Fault::Unavailable);
     let told = t.events.events().len();
     refused(&t, &request, 503, "temporarily_unavailable").await;
@@ -203,5 +203,5 @@ async fn grant_ends_for_good_once_its_subject_is_gone() {
     bad_grant(&t, &request, "GrantEnded").await;
     assert_eq!(row(&t, refresh_of(&tokens).hash()).await.1.revoked_at, Some(t.clock.now()));
     let which = GrantSelector::Subject(Subject::new("alice").unwrap());
-    assert_eq!(t.storage.revoke_grants(&which, t.clock.now()).await.unwrap(), 0, "none was left");
+    assert_eq!(t.storage.revoke_grants(&which, t.clock.now()).await.unwrap(), 0, "a grant was not revoked");
 }

@@ -228,7 +228,7 @@ pub(crate) struct Spy {
 }
 
 impl Spy {
-    /// The names of the writing calls since the last call of this.
+    /// The names of the writing calls since the last call of this method.
     pub(crate) fn writes(&self) -> Vec<&'static str> {
         std::mem::take(&mut *self.writes.lock().unwrap())
     }

@@ -1,4 +1,5 @@
-//! Every page, with the rules of WCAG 2.2 and the light and the dark scheme, on a wide and on a narrow screen.
+//! Audits every page with the rules of WCAG 2.2, in the light scheme on a wide screen and in the dark scheme on a
+//! narrow screen.
 
 use std::collections::BTreeSet;
 
@@ -247,7 +248,7 @@ async fn every_page_of_small_examples_passes_axe() {
     }
 }
 
-/// Guards: the audit finds each kind of barrier, and in the view that has it.
+/// Checks the audit itself: it must find each kind of barrier in the view that has the barrier.
 #[tokio::test(flavor = "multi_thread")]
 async fn audit_finds_barriers_that_are_planted() {
     let Some(chromium) = Chromium::start().await else { return };

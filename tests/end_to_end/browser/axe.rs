@@ -1,4 +1,4 @@
-//! axe-core, which finds barriers for people with a keyboard, a screen reader or weak eyesight.
+//! axe-core, which finds barriers for people who use a keyboard or a screen reader, or have weak eyesight.
 
 use std::path::Path;
 use std::sync::OnceLock;

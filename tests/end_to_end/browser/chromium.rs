@@ -51,7 +51,7 @@ impl Chromium {
         self.open_with(window, true).await
     }
 
-    /// The same, with JavaScript disabled.
+    /// A fresh browser with JavaScript disabled.
     pub(crate) async fn open_without_javascript(&self, window: Window) -> Client {
         self.open_with(window, false).await
     }

@@ -252,7 +252,7 @@ async fn alice_lets_the_demo_client_in(example: &str) {
     for window in [PHONE, DESKTOP] {
         let page = chromium.open(window).await;
         page.goto(provider.link.as_str()).await.unwrap();
-        assert!(!text(&page).await.contains("wrong"), "nothing was typed yet");
+        assert!(!text(&page).await.contains("wrong"), "the page complains before a password was typed");
         fits(&page).await;
         type_password(&page, "wrong horse").await;
         shows(&page, "The password is wrong").await;
@@ -264,7 +264,7 @@ async fn alice_lets_the_demo_client_in(example: &str) {
         for expected in ["demo wants to: See your name", &host] {
             shows(&page, expected).await;
         }
-        assert!(!text(&page).await.contains("wrong"), "the password was right");
+        assert!(!text(&page).await.contains("wrong"), "the page still complains after the right password");
         fits(&page).await;
         allow.click().await.unwrap();
         shows(&page, "The code is in the address of this page.").await;
@@ -299,7 +299,7 @@ async fn is_in_sight(page: &Client, css: &str) -> bool {
     page.execute(script, vec![css.into()]).await.unwrap().as_bool().unwrap()
 }
 
-// Regression: long names scrolled sideways, and forty scopes hid the decision.
+// Regression: long names made the page scroll sideways, and forty scopes hid the buttons.
 #[tokio::test(flavor = "multi_thread")]
 async fn decision_stays_visible_with_long_names_and_scopes() {
     let Some(chromium) = Chromium::start().await else { return };
@@ -358,7 +358,7 @@ async fn cross_origin_script_discovers_server_from_the_api() {
     let Some(chromium) = Chromium::start().await else { return };
     let (example, elsewhere) = (server(), Provider::start("axum"));
     let page = chromium.open(DESKTOP).await;
-    // A page without a content security policy.
+    // A page on another origin, without a content security policy.
     page.goto(&elsewhere.url("/callback")).await.unwrap();
     // The browser sends a preflight because of the headers that client libraries add.
     let script = r#"
@@ -395,7 +395,7 @@ async fn type_password(page: &Client, password: &str) {
 #[test]
 fn missing_browser_skips_or_fails_if_all_are_required() {
     for (required, passes) in [(None, true), (Some("0"), true), (Some("1"), false)] {
-        // This binary again, with an empty search path.
+        // Runs this test binary again, with an empty search path.
         let mut again = Command::new(std::env::current_exe().unwrap());
         again.args(["--exact", "broken_link_shows_an_error_and_does_not_redirect"]);
         again.env("PATH", "/nowhere").env_remove("GRANTOR_REQUIRE_ALL");

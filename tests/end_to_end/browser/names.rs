@@ -8,7 +8,7 @@ use crate::axe::Auditor;
 use crate::chromium::{Chromium, DESKTOP};
 use crate::{calendar, click, fits, log_in, shows};
 
-/// "Calendar (2)!" in Arabic: the digits and signs at the end would move without isolation.
+/// "Calendar (2)!" in Arabic. Without isolation, the browser would move the digits and signs at the end.
 const ARABIC: &str = "\u{62a}\u{642}\u{648}\u{64a}\u{645} (2)!";
 
 /// A user name with an override of the text direction, which a client name can't have.

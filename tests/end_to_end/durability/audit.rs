@@ -47,7 +47,7 @@ pub(crate) enum State {
 
 impl Audit {
     pub(crate) async fn of(opened: &Opened) -> Self {
-        // One statement, so all rows are of one moment.
+        // A single statement, so all rows show the same moment.
         let rows: Vec<Columns> = match opened {
             Opened::Sqlite(storage) => {
                 let query = AssertSqlSafe(query("t.seed IS NOT NULL", str::to_owned));
@@ -95,17 +95,20 @@ impl Audit {
         let (access, refresh) = (of_kind("access_token"), of_kind("refresh_token"));
         assert_eq!(children.len(), 2, "{row:?} {children:?}");
         let grant_ends = access.expires_at.max(refresh.expires_at);
-        assert!(row.grant_last_used_at >= spent_at && row.grant_expires_at >= grant_ends, "did not move: {row:?}");
+        assert!(
+            row.grant_last_used_at >= spent_at && row.grant_expires_at >= grant_ends,
+            "the times of the grant are old: {row:?}"
+        );
         State::Spent { access: access.hash, refresh: refresh.hash }
     }
 
-    /// Whether the grant is revoked, or was purged, which happens to revoked ones only.
+    /// Whether the grant is revoked or was purged. Only revoked grants are purged during a run.
     pub(crate) fn has_ended(&self, grant: GrantId) -> bool {
         self.by_grant.get(&grant).is_none_or(|tokens| self.rows[&tokens[0]].grant_is_revoked)
     }
 
-    /// Asserts that no grant has two lineages: in `grants` that must not have `ended`, all rows are on one line that
-    /// begins with the code. Others may be half purged; their remaining rows are on one line.
+    /// Asserts that no grant has two lineages. In `grants` that must not have `ended`, all rows are in one chain that
+    /// begins with the code. Other grants may be half purged; their remaining rows are in one chain.
     pub(crate) fn check_lineages(&self, grants: &BTreeSet<GrantId>, ended: &BTreeSet<GrantId>) {
         for grant in grants {
             let unspent = self.unspent_refresh_tokens(*grant);
@@ -130,7 +133,10 @@ impl Audit {
         }
         let mut attempts = BTreeSet::new();
         for row in self.rows.values() {
-            assert!(row.spent_by.is_none_or(|attempt| attempts.insert(attempt)), "spent by another's attempt: {row:?}");
+            assert!(
+                row.spent_by.is_none_or(|attempt| attempts.insert(attempt)),
+                "one attempt spent two tokens: {row:?}"
+            );
         }
     }
 
@@ -138,7 +144,7 @@ impl Audit {
         let rows = self.rows_of(grant);
         let mut roots = rows.iter().filter(|row| row.parent.is_none());
         let (code, others) = (roots.next().unwrap_or_else(|| panic!("{grant} is lost")), roots.next());
-        assert!(others.is_none() && code.kind == "authorization_code", "not one code: {rows:?}");
+        assert!(others.is_none() && code.kind == "authorization_code", "no code, or several: {rows:?}");
         let (mut tip, mut met) = (code.hash, 1);
         while let State::Spent { refresh, .. } = self.state(tip) {
             (tip, met) = (refresh, met + 2);
@@ -149,7 +155,7 @@ impl Audit {
         let last_used_at = rows.iter().filter_map(|row| row.spent_at).max().unwrap_or(code.grant_opened_at);
         assert_eq!(code.grant_last_used_at, last_used_at, "{rows:?}");
         assert_eq!(Some(code.grant_expires_at), rows.iter().map(|row| row.expires_at).max(), "{rows:?}");
-        // More seeds would give a chain from an old token to the live one.
+        // With more seeds, the live token could be derived from an old token.
         assert!(rows.iter().filter(|row| row.has_seed).count() <= 1, "{rows:?}");
     }
 

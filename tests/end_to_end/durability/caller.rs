@@ -77,7 +77,7 @@ pub(crate) struct Caller(reqwest::Client);
 
 impl Caller {
     pub(crate) fn new() -> Self {
-        // A server gives up on its database after some seconds, for each of the few steps of a request.
+        // Each of the few steps of a request waits some seconds for the database before the server gives up.
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1));
         Self(http.build().unwrap())
     }
@@ -113,7 +113,7 @@ impl Caller {
         assert_eq!(answer.status, 200, "{answer:?}");
         let active = answer.body["active"].as_bool().unwrap();
         if token.kind == TokenKind::AccessToken {
-            assert_eq!(self.me(base, token).await, if active { 200 } else { 401 }, "not what {answer:?} says");
+            assert_eq!(self.me(base, token).await, if active { 200 } else { 401 }, "the API disagrees: {answer:?}");
         }
         active
     }

@@ -41,7 +41,7 @@ async fn postgresql_outage_refuses_clearly_and_loses_nothing() {
     for kill in 0..kills {
         // Each round begins with successful answers, because the server recovered.
         storm.answers(random.random_range(1..=4 * CLIENTS)).await;
-        // Once is enough: the probes wait for the database as long as a call may take.
+        // The probes run only once, because each waits for the database as long as a call may take.
         let probes = if kill == 0 { Some(Probes::prepare(&place, &server.base, &mut random).await) } else { None };
         interrupt(&database, &storm, kill % 2 == 0, probes.as_ref()).await;
         if let Some(probes) = probes {
@@ -71,7 +71,7 @@ async fn interrupt(database: &Postgres, storm: &Arc<Storm>, late: bool, probes: 
     tokio::task::block_in_place(|| database.kill());
     storm.database_is_down(true);
     if let Some(probes) = probes {
-        soon("what can't be done without a database", probes.are_refused()).await;
+        soon("the refusals without a database", probes.are_refused()).await;
     }
     if late {
         storm.refusals(REFUSALS).await;
@@ -80,10 +80,10 @@ async fn interrupt(database: &Postgres, storm: &Arc<Storm>, late: bool, probes: 
     tokio::task::block_in_place(|| database.restart());
 }
 
-/// Asserts that the answered redemptions are stored, and nothing else.
+/// Asserts that exactly the answered redemptions are stored.
 fn check(audit: &Audit, done: &Done) {
     for attempt in done.attempts.iter().filter(|attempt| !attempt.ended_its_grant) {
-        let pair = attempt.answers.first().expect("an answer in the end");
+        let pair = attempt.answers.first().expect("a response with tokens");
         let expected = State::Spent { access: pair.access.hash(), refresh: pair.refresh.hash() };
         assert_eq!(audit.state(attempt.token.hash()), expected, "{attempt:?}");
     }
@@ -156,7 +156,7 @@ impl Probes {
         let Answer { status, .. } = caller.revoke(base, &successors.refresh).await;
         assert_eq!(status, 200);
         for token in [&pair.access, &pair.refresh, &successors.access, &successors.refresh] {
-            assert!(!caller.is_alive(base, token).await, "outlives its revocation: {token:?}");
+            assert!(!caller.is_alive(base, token).await, "the token was accepted after its revocation: {token:?}");
         }
     }
 }

@@ -14,7 +14,7 @@ mod storm;
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-/// A limit for anything that hangs. Far above the usual time, even where many tests share a slow machine.
+/// The time limit for each wait. It is far above the usual time, even where many tests share a slow machine.
 const HANG: Duration = Duration::from_mins(5);
 
 /// The number for the short or the long form.

@@ -1,7 +1,7 @@
 //! Several servers on one PostgreSQL, and clients that race for tokens across all of them.
 //!
-//! Sixteen tables play in parallel, each with four clients and its own grants. After each round all clients
-//! meet at one table. A token is contested if several requests about it are in flight at once, at different nodes.
+//! Sixteen tables play in parallel. A table is a group of four clients with separate grants. After each round, all
+//! clients share one table. A token is contested if requests about it are in flight at several nodes at the same time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ async fn many_nodes_redeem_once_and_respect_revocation() {
 /// The parts that all tables share.
 struct Hall {
     nodes: Vec<String>,
-    /// The host's part: opens grants, and revokes grants without a token.
+    /// The host app, which opens grants, and revokes grants without a token.
     storage: Arc<dyn Storage>,
     figures: Figures,
 }
@@ -164,7 +164,7 @@ impl Table {
             for _ in 0..REFRESHES {
                 pairs.push(self.race_to_refresh(pairs.last().unwrap()).await);
             }
-            // Some stay, so there are lineages to check afterwards.
+            // Some grants stay, so their lineages can be checked afterwards.
             if random.random_ratio(3, 4) {
                 self.race_against_revocation(&pairs, &mut random).await;
                 grants.ended.insert(code.grant);
@@ -216,7 +216,7 @@ impl Table {
             self.must_be_dead(&[&pair.access, &pair.refresh]).await;
             count(&self.hall.figures.redeemed_in_time);
         }
-        // A purge may have taken the grant away by now.
+        // A purge may have deleted the grant in the meantime.
         let found = self.hall.storage.find(&code.hash()).await.unwrap();
         assert!(
             found.is_none_or(|found| found.grant.revoked_at.is_some()),
@@ -225,7 +225,7 @@ impl Table {
         count(&self.hall.figures.codes);
     }
 
-    /// One client revokes an access token while the others use it. Only this token is dead everywhere afterwards.
+    /// One client revokes an access token while other clients use it. Afterwards, every node refuses only this token.
     async fn race_for_an_access_token(self: &Arc<Self>, pair: &Pair) {
         let mut racers = JoinSet::new();
         for seat in 1..self.callers.len() {
@@ -243,7 +243,7 @@ impl Table {
         count(&self.hall.figures.access_tokens);
     }
 
-    /// All get the same successors, which work at every node.
+    /// All clients refresh the same token at once. All get the same successors, which work at every node.
     async fn race_to_refresh(self: &Arc<Self>, pair: &Pair) -> Pair {
         let answers = self.all_present(&pair.refresh).join_all().await;
         let pairs: Vec<Pair> = answers.iter().map(|answer| answer.pair(pair.refresh.grant)).collect();
@@ -255,7 +255,8 @@ impl Table {
         pairs[0].clone()
     }
 
-    /// Some revoke while the others refresh. Once a revocation has returned, no token is alive at any node.
+    /// Some clients revoke the grant while other clients refresh. After a revocation has returned, every node refuses
+    /// all tokens of the grant.
     async fn race_against_revocation(self: &Arc<Self>, pairs: &[Pair], random: &mut StdRng) {
         let (pair, known) = (pairs.last().unwrap(), Arc::new(pairs.to_vec()));
         let mut racers: JoinSet<Option<Answer>> = JoinSet::new();
@@ -307,7 +308,7 @@ impl Table {
         }
     }
 
-    /// All grants of the client are revoked at once while each is being refreshed.
+    /// All grants of the client are revoked at once while each grant is being refreshed.
     async fn race_against_the_end_of_all(self: &Arc<Self>, survivors: &[Pair]) {
         assert!(!survivors.is_empty());
         let mut racers = JoinSet::new();
@@ -333,19 +334,19 @@ impl Table {
         }
     }
 
-    /// Asserts that every node refuses them.
+    /// Asserts that every node refuses the tokens.
     async fn must_be_dead(&self, tokens: &[&Held]) {
         for token in tokens {
             for (node, caller) in self.hall.nodes.iter().zip(self.callers.iter().cycle()) {
-                assert!(!caller.is_alive(node, token).await, "alive at {node}: {token:?}");
+                assert!(!caller.is_alive(node, token).await, "{node} still accepts {token:?}");
             }
         }
     }
 
-    /// Asserts that every node accepts it.
+    /// Asserts that every node accepts the token.
     async fn must_be_alive(&self, token: &Held) {
         for (node, caller) in self.hall.nodes.iter().zip(self.callers.iter().cycle()) {
-            assert!(caller.is_alive(node, token).await, "dead at {node}: {token:?}");
+            assert!(caller.is_alive(node, token).await, "{node} refuses {token:?}");
         }
     }
 }
@@ -357,7 +358,7 @@ impl Revocation {
         let subject = seeds::subject_of(id);
         match random.random_range(0..6) {
             0 => Self::Token(pairs.last().unwrap().refresh.clone()),
-            // A client that lost an answer only has an old token.
+            // A client that lost a response has only an old token.
             1 => Self::Token(pairs[0].refresh.clone()),
             2 => Self::Grants(GrantSelector::Id(id)),
             3 => Self::Grants(GrantSelector::SubjectAndId(subject, id)),

@@ -31,8 +31,8 @@ impl Place {
         Self::Postgres { url: server.database().await }
     }
 
-    /// Starts a server on it, with the longest allowed grace window. Like all tests of this crate it listens on a free
-    /// port, so it has another address after a restart.
+    /// Starts a server on the database, with the longest allowed grace window. The server listens on a free port, so
+    /// its address changes with each restart.
     pub(crate) fn serve(&self) -> Example {
         let clients = serde_json::json!([{
             "client_id": CLIENT,

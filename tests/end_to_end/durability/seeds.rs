@@ -69,7 +69,7 @@ pub(crate) async fn code(storage: &dyn Storage, random: &mut StdRng) -> Held {
     code
 }
 
-/// Opens many.
+/// Opens many grants.
 pub(crate) async fn codes(storage: &dyn Storage, random: &mut StdRng, count: usize) -> Vec<Held> {
     let mut codes = Vec::with_capacity(count);
     for _ in 0..count {

@@ -63,7 +63,7 @@ async fn lose_nothing(name: &str, place: &Place) {
         Audit::of(&opened).await.check_lineages(&ledger.grants, &ledger.ended);
         opened.close().await;
     }
-    // Most clients wait for a response at any time: if none was lost, there was no load.
+    // At any time, most clients wait for a response. If no response was lost, there was no load.
     assert!(ledger.lost_and_spent + ledger.lost_and_unspent >= kills, "no answer was lost");
     let opened = place.open().await;
     let rows = Audit::of(&opened).await.len();
@@ -87,7 +87,7 @@ async fn storm_until_killed(
     let storm = Storm::new(&server.base);
     let running = storm.begin(callers, tokens, random);
     storm.answers(random.random_range(1..6 * CLIENTS)).await;
-    // At any point within a request, not only right after a response.
+    // The kill may hit any point within a request, not only the moment after a response.
     tokio::time::sleep(Duration::from_micros(random.random_range(0..5_000))).await;
     storm.server_is_about_to_die();
     tokio::task::block_in_place(|| server.kill());
@@ -136,7 +136,7 @@ impl Ledger {
         audit.check_lineages(&self.grants, &self.ended);
         for (token, pair) in self.answered.iter().filter(|(token, _)| !self.ended.contains(&token.grant)) {
             let expected = State::Spent { access: pair.access.hash(), refresh: pair.refresh.hash() };
-            assert_eq!(audit.state(token.hash()), expected, "what was answered is not what is stored: {token:?}");
+            assert_eq!(audit.state(token.hash()), expected, "the storage differs from the response: {token:?}");
         }
         let mut states = Vec::with_capacity(attempts.len());
         for attempt in attempts {
@@ -205,7 +205,10 @@ impl Ledger {
             let answer = caller.present(&server.base, &code).await.unwrap();
             assert!(answer.is_invalid_grant(), "a code was redeemed twice: {answer:?}");
             for token in [&pair.access, &pair.refresh] {
-                assert!(!caller.is_alive(&server.base, token).await, "outlives the replay of its code: {token:?}");
+                assert!(
+                    !caller.is_alive(&server.base, token).await,
+                    "accepted after the replay of its code: {token:?}"
+                );
             }
             self.ended.insert(code.grant);
         }

@@ -41,7 +41,7 @@ pub(crate) struct Attempt {
     pub(crate) unanswered: usize,
     /// It was a code whose response was lost, and its second use ended the grant.
     pub(crate) ended_its_grant: bool,
-    /// Whether all tabs got a response in the end.
+    /// Whether all tabs finally got a response.
     pub(crate) is_settled: bool,
 }
 
@@ -92,17 +92,17 @@ impl Storm {
         assert_eq!(before.is_multiple_of(2), down);
     }
 
-    /// Waits until this number of further tokens was issued.
+    /// Waits until this number of tokens was issued from now on.
     pub(crate) async fn answers(&self, count: usize) {
         wait_for(&self.answered, count).await;
     }
 
-    /// Waits until this number of further requests got 503.
+    /// Waits until this number of requests got 503 from now on.
     pub(crate) async fn refusals(&self, count: usize) {
         wait_for(&self.refused, count).await;
     }
 
-    /// How many requests got 503 in all.
+    /// The total number of requests that got 503.
     pub(crate) fn refused(&self) -> usize {
         self.refusals.load(Ordering::SeqCst)
     }
@@ -167,7 +167,7 @@ impl Storm {
         attempt
     }
 
-    /// Presents a token until its state is known; returns also how often it was not.
+    /// Presents a token until its state is known. Counts the responses that left the state open.
     async fn insist(&self, caller: &Caller, token: &Held) -> (Outcome, usize) {
         for unanswered in 0.. {
             let outage = self.outage.load(Ordering::SeqCst);

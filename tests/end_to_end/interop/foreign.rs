@@ -9,7 +9,7 @@ use end_to_end::packages::{install, npm};
 use end_to_end::skip::skip;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/interop");
-/// Outlives a run, so packages are fetched once for each version of their list.
+/// This folder is kept after a run, so packages are fetched once for each version of their list.
 const FOLDER: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// Runs a scenario of `node/client.mjs`.

@@ -1,7 +1,7 @@
 //! Published clients of other authors, against the example server.
 //!
-//! Those in other languages need Node or Python and their packages, which are fetched once. Where that fails, the
-//! tests print that and pass, unless `GRANTOR_REQUIRE_ALL=1`.
+//! Clients in other languages need Node or Python and their packages, which are fetched once. Where that fails, the
+//! tests print a message and pass, unless `GRANTOR_REQUIRE_ALL=1`.
 
 mod authlib;
 mod foreign;

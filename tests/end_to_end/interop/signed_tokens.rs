@@ -56,7 +56,7 @@ async fn others_verify_our_tokens_across_changes_of_keys() {
         let all: Vec<&str> = tokens.iter().map(String::as_str).collect();
         jose(&example.base, "verify", &all);
         joserfc(&example.base, "verify", &all);
-        // And the server itself accepts it.
+        // The server accepts the token too.
         for token in &tokens {
             let request = reqwest::Client::new().post(format!("{}/introspect", example.base));
             let request = request.basic_auth("api", Some("api-secret")).form(&[("token", token)]);

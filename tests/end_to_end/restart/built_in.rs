@@ -48,7 +48,7 @@ async fn built_in_clients_follow_the_flags_and_keep_their_secrets(place: Place) 
     let without_legacy =
         || Example::start_in(place.folder.path(), &["--storage", &place.storage, "--issuer", crate::ISSUER]);
     let (password, secret) = printed(&without_legacy(), "web");
-    // With the flag the web app may use the password grant, which it was not registered for at the first start.
+    // With the flag, the web app may use the password grant. At the first start, it was not registered for this grant.
     let legacy = place.start(&[]);
     let form = [
         ("grant_type", "password"),
@@ -77,7 +77,7 @@ async fn demo_client_works_after_a_restart(place: Place) {
     assert_eq!(
         page.body.matches("<h2><bdi>Demo client</bdi></h2>").count(),
         1,
-        "one client, with a grant of each walk"
+        "one client with a grant of each run of the demo"
     );
     assert_eq!(page.body.matches("action=\"/connected/revoke\"").count(), 2, "{}", page.body);
 }

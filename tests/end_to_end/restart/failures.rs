@@ -83,7 +83,7 @@ async fn database_outage_is_503_and_recovers() {
     assert_eq!(logged_in(&example, "ada", "correct horse").await.status, 303);
     assert_eq!(browser.submit(&form, "/applications/new", &APPLICATION).await.status, 200);
     let list = browser.get("/applications").await;
-    assert_eq!(list.body.matches("<dt>Client ID</dt>").count(), 1, "the failed registration left nothing behind");
+    assert_eq!(list.body.matches("<dt>Client ID</dt>").count(), 1, "the failed registration stored nothing");
     assert_eq!(me(&example, &tokens).await.1.get("display_name"), None);
     assert_eq!(rename(&example, &tokens, "Ada Lovelace").await, 200);
 }

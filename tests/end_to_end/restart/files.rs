@@ -51,7 +51,7 @@ async fn token_names_its_scope_that_is_no_longer_offered(place: Place) {
     let after = place.start(&["--scopes", &scopes]);
     let page = Browser::new(&after).open_as("/connected", "ada", "correct horse").await;
     for shown in ["Read your profile</li>", "user:write</li>"] {
-        // For the application, and for its session.
+        // The page shows it twice: for the application, and for its session.
         assert_eq!(page.body.matches(shown).count(), 2, "{shown}: {}", page.body);
     }
 }

@@ -1,4 +1,4 @@
-//! One server, killed as by a crash and started again.
+//! A server that is killed like by a crash, and started again.
 
 use super::{
     CLIENTS, Place, USERS, for_itself, granted, in_both, logged_in, me, refreshed, registered, rename, revoke,
@@ -56,7 +56,7 @@ async fn spent_refresh_token_stays_spent(place: Place) {
     let third = refreshed(&before, &second).await.1;
     drop(before);
 
-    // Its successor was used, so a second use means theft: the whole grant ends.
+    // The successor of this token was used, so a second use means theft, and the whole grant ends.
     let after = place.start(&[]);
     assert_eq!(me(&after, &third).await.0, 200);
     let (status, refusal) = refreshed(&after, &first).await;

@@ -1,4 +1,4 @@
-//! A service that answers any value in its addresses and forms.
+//! A service that handles any value in its addresses and forms without a server error.
 
 use super::{api_scopes, on_each_storage};
 use end_to_end::example::Browser;
@@ -57,7 +57,7 @@ const FORMS: &[(&str, &[&str])] = &[
     ("/introspect", &["token", "client_id"]),
 ];
 
-// Regression: a page with a date in its address answered an absurd one with a server error.
+// Regression: a page with a date in its address failed with a server error if the date was absurd.
 #[tokio::test]
 async fn absurd_value_is_never_an_error_of_the_server() {
     let clients = r#"[{"client_id": "app", "redirect_uris": ["https://app.example/cb"]}]"#;
@@ -65,7 +65,7 @@ async fn absurd_value_is_never_an_error_of_the_server() {
     let long = "x".repeat(6_000);
     let values: Vec<&str> = VALUES.iter().copied().chain([&*long]).collect();
     for (example, _kept) in on_each_storage(clients, users, api_scopes::SCOPES).await {
-        // A user may make sixty changes a minute.
+        // A user may make at most sixty changes a minute.
         for (number, values) in values.chunks(5).enumerate() {
             let browser = Browser::new(&example);
             let form = browser.open_as("/applications/new", &format!("user {number}"), "p").await;

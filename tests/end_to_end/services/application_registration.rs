@@ -74,7 +74,7 @@ async fn user_registers_at_most_twenty_applications() {
     let refused = browser.submit(&form, "/applications/new", &FIELDS).await;
     assert_eq!(refused.status, 422);
     assert!(refused.body.contains("You have registered 20 applications"), "{}", refused.body);
-    assert!(refused.body.contains("value=\"https://app.example/callback\""), "what was typed is kept");
+    assert!(refused.body.contains("value=\"https://app.example/callback\""), "the form keeps the typed values");
     let list = browser.get("/applications").await;
     assert_eq!(list.body.matches("<dt>Client ID</dt>").count(), 20);
 

@@ -80,7 +80,7 @@ async fn applications_with_one_name_are_distinguishable() {
     let link = ">evil.example</a> (not verified). Client ID: ";
     assert!(two.contains("Website: <a href=\"https://evil.example/") && two.contains(link), "{two}");
     assert!(!two.contains("At <strong>") && !one.contains("Website"), "{}", page.body);
-    assert!(!page.body.contains("renewed"), "neither has refresh tokens: {}", page.body);
+    assert!(!page.body.contains("renewed"), "no application has refresh tokens: {}", page.body);
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn approval_that_was_not_redeemed_is_not_listed() {
     let words: Vec<&str> = begun.split_whitespace().take(3).collect();
     assert!(is_time(words[1]) && words[2] == "UTC.", "{words:?}");
 
-    // While the access lasts the user needs no new consent; afterwards the user does.
+    // While the access lasts, the user is not asked again. Afterwards, the user is asked.
     assert!(browser.get(REQUEST).await.answer("code").is_some());
     let ended = browser.submit(&page, "/connected/end", &[]).await;
     assert!(browser.follow(ended).await.body.contains("No application has access to your account."));
@@ -202,7 +202,7 @@ async fn user_opening_many_grants_is_throttled() {
     let mut page = browser.submit(&form, "/consent", &decision).await;
     while page.status == 303 {
         opened += 1;
-        assert!(opened < 200, "nothing limits those with a click");
+        assert!(opened < 200, "nothing limits grants that the user approves by a click");
         let form = browser.get(&format!("{REQUEST}&prompt=consent")).await;
         page = browser.submit(&form, "/consent", &decision).await;
     }
@@ -212,8 +212,8 @@ async fn user_opening_many_grants_is_throttled() {
     approved(&other).await;
 }
 
-// Each refresh leaves a row until its grant ends, and the limit of one grant did not help: a user who runs a client
-// opens one grant after the other, and refreshed 2,300 times a second.
+// Regression: each refresh stores a row until its grant ends, and the limit of a grant did not help. A user who runs a
+// client could open one grant after the other, and refresh 2,300 times a second.
 #[tokio::test]
 async fn client_refreshing_many_grants_is_throttled() {
     let clients = r#"[{"client_id": "app", "redirect_uris": ["https://app.example/cb"],
@@ -245,7 +245,7 @@ async fn client_refreshing_many_grants_is_throttled() {
         assert!(issued < 200, "nothing limits them");
         refresh_token = tokens["refresh_token"].as_str().map(str::to_owned);
     };
-    // One a second becomes free while the test runs.
+    // One refresh a second becomes free while the test runs.
     assert!((60..90).contains(&issued), "{issued}");
     assert_eq!((refused, &error["error"]), (429, &"temporarily_unavailable".into()), "{error}");
     let other = Browser::new(&example);

@@ -80,7 +80,7 @@ async fn visitor_gets_through_each_demand_in_one_round_trip() {
         assert_eq!(login.body.contains("value=\"ada\""), demand == "login_hint=ada", "{demand}: {}", login.body);
         let page = log_in(&browser, &login, &ADA).await;
         let is_asked = demand == "prompt=login" || demand.contains("consent");
-        assert_eq!(asks_for_consent(&page), is_asked, "{demand}: asked once, and where that is demanded");
+        assert_eq!(asks_for_consent(&page), is_asked, "{demand}: is the consent page shown?");
         assert_code(&if is_asked { allow(&browser, &page).await } else { page });
     }
     let silent = Browser::new(&example).get(&app("prompt=none")).await;

@@ -53,7 +53,7 @@ async fn native_app_uses_undotted_scheme_from_the_flag() {
     for redirect_uri in REDIRECTS {
         gets_tokens(&example, &Browser::new(&example), "editor", redirect_uri).await;
     }
-    // Users register such apps in the form. The apps have no secret, and no scope of their own.
+    // Users register native apps in the form. The apps get no secret and no own scope.
     let browser = Browser::new(&example);
     let page = register(&browser, REDIRECTS[0], true).await;
     let [id] = page.codes()[..] else { panic!("only an identifier is shown: {}", page.body) };

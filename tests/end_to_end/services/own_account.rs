@@ -77,8 +77,8 @@ async fn self_registered_application_has_own_scope_only() {
     assert!(page.body.contains(refused) && !page.body.contains("form_token"), "{}", page.body);
 }
 
-// Each token of an application's own leaves two rows for an hour, and nothing limited those of an application that a
-// user had registered: 1,400 a second.
+// Regression: each token for the application itself stores two rows for an hour. An application that a user had
+// registered could get 1,400 a second.
 #[tokio::test]
 async fn application_getting_many_tokens_is_throttled() {
     let example = Example::with(CLIENTS, api_scopes::USERS, api_scopes::SCOPES, &[]);
@@ -91,7 +91,7 @@ async fn application_getting_many_tokens_is_throttled() {
         }
         assert!(issued < 200, "nothing limits them");
     };
-    // One a second becomes free while the test runs.
+    // One token a second becomes free while the test runs.
     assert!((60..90).contains(&issued), "{issued}");
     assert_eq!((status, &error["error"]), (429, &"temporarily_unavailable".into()), "{error}");
     // The administrator's clients are trusted with their rate.
@@ -124,7 +124,7 @@ async fn application_reads_and_changes_its_registration() {
     assert_eq!(answer.status(), 200);
     assert_ne!(answer.headers()["etag"].to_str().unwrap(), version);
     assert_eq!(answer.json::<Value>().await.unwrap(), new);
-    // The version that was read is no longer the stored one.
+    // The application was changed after this version was read.
     let answer = account(&example, &own, Some(&read), Some(&version)).await;
     assert_eq!(answer.status(), 412);
     assert_eq!(account(&example, &own, None, None).await.json::<Value>().await.unwrap(), new);
@@ -145,7 +145,7 @@ async fn application_reads_and_changes_its_registration() {
     }
     assert_eq!(account(&example, &own, None, None).await.json::<Value>().await.unwrap(), new);
 
-    // It works for an application of the administrator too, which keeps its scopes.
+    // An application of the administrator can change its registration too, and keeps its scopes.
     let (_, batch) = own_token(&example, "batch", "batch-secret", Some("application user:read")).await;
     let answer = account(&example, &batch, Some(&json!({ "client_name": "Nightly batch" })), None).await;
     assert_eq!(answer.status(), 200);
@@ -158,7 +158,7 @@ async fn application_reads_and_changes_its_registration() {
 #[tokio::test]
 async fn own_account_is_for_machines_and_profile_for_users() {
     let example = Example::with(CLIENTS, api_scopes::USERS, api_scopes::SCOPES, &[]);
-    // The scope is required.
+    // The endpoint requires the scope `application`.
     let (_, other) = own_token(&example, "batch", "batch-secret", None).await;
     assert_eq!(other["scope"], "user:read");
     let answer = account(&example, &other, None, None).await;

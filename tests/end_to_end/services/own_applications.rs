@@ -119,7 +119,11 @@ async fn new_secret_is_shown_once_and_overlaps_with_old_one() {
         // A second click, or a reload of the page that shows the secret.
         let again = browser.submit(&page, "/applications/secret", &[]).await;
         assert!(again.status == 409 && again.codes().is_empty(), "{}", again.body);
-        assert_eq!(own_token(&example, &id, &first).await.0, 200, "the second click has ended the first secret");
+        assert_eq!(
+            own_token(&example, &id, &first).await.0,
+            200,
+            "the first secret stopped working after the second click"
+        );
 
         let page = change_page(&browser, &id).await;
         let (_, third) = shown_codes(&browser.submit(&page, "/applications/secret", &[]).await);
@@ -154,7 +158,7 @@ async fn removed_application_loses_grants_and_frees_a_slot() {
         assert_eq!((me(&example, &ended).await.0, me(&example, &lives).await.0), (401, 200));
         assert_eq!(change_page(&browser, &id).await.status, 404);
         assert_eq!(browser.submit(&page, "/applications/remove", &[]).await.status, 404);
-        // There is room for one more, which is listed last.
+        // The removed application frees a slot. A new application is listed last.
         let (newest, _) = registered(&browser, ("ada", "correct horse")).await;
         let list = browser.get("/applications").await;
         let codes = list.codes();
@@ -174,14 +178,14 @@ async fn user_can_not_touch_the_application_of_another() {
         let version =
             own.hidden_fields("/applications/change").into_iter().find(|(name, _)| name == "version").unwrap();
         for action in ["/applications/change", "/applications/secret", "/applications/remove"] {
-            // The form's own token, with another user's application.
+            // A valid form token of bea, with an application of ada.
             let mut form = page.hidden_fields(action);
             form.retain(|(name, _)| name == "csrf");
             let fields = [("client", &*id), ("name", "Stolen"), ("redirect_uris", "https://evil.example/cb")];
             form.extend(fields.map(|(name, value)| (name.to_owned(), value.to_owned())));
             form.push(version.clone());
             assert_eq!(bea.post(action, &form).await.status, 404, "{action}");
-            // By the owner, from another site.
+            // The owner's browser sends the form from another site.
             form.retain(|(name, _)| name != "csrf");
             assert_eq!(ada.post(action, &form).await.status, 403, "{action}");
         }
@@ -224,7 +228,7 @@ async fn forms_of_one_user_close_no_connection_and_get_429() {
             let (browser, form) = (browser.clone(), form.clone());
             posts.spawn(async move { browser.post("/applications/new", &form).await.status });
         }
-        // Others are served meanwhile.
+        // Meanwhile, the server serves other users.
         for _ in 0..20 {
             assert_eq!(own_token(&example, "batch", "batch-secret").await.0, 200);
         }
@@ -236,5 +240,5 @@ async fn forms_of_one_user_close_no_connection_and_get_429() {
     }
     let count = |status: u16| statuses.iter().filter(|own| **own == status).count();
     assert_eq!((count(200), count(200) + count(422) + count(429)), (20, 128), "{statuses:?}");
-    assert!((40..=80).contains(&count(422)), "only so many come to the database: {statuses:?}");
+    assert!((40..=80).contains(&count(422)), "the number of forms that reached the database: {statuses:?}");
 }

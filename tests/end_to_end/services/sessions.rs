@@ -158,7 +158,7 @@ async fn form_of_another_site_neither_logs_in_nor_out() {
         assert_eq!(other.names(), ["grantor_form"]);
     }
     assert!(!other.is_logged_in().await && own.is_logged_in().await);
-    // The same with the cookies of a session: a host of the same site can send those.
+    // The same form with session cookies is refused too: another host of the same site can set cookies.
     let forged = own.send(client().post(example.url("/logout")).form(&[("csrf", "x.y"), ("next", "")])).await;
     assert_eq!((forged.status, forged.location), (403, None));
     assert!(own.is_logged_in().await);
@@ -172,7 +172,7 @@ async fn login_form_from_before_a_login_leads_on() {
     let (old, old_request) = (cookies.get("/login?next=/connected").await, cookies.get(AUTHORIZE).await);
     cookies.log_in().await;
     let session = cookies.session();
-    // The user is logged in already, so the present session continues, with its open forms.
+    // The user is already logged in, so the present session and its open forms stay valid.
     for password in ["correct horse", "wrong"] {
         let page = cookies.submit(&old, "/login", &[("username", "ada"), ("password", password)]).await;
         assert_eq!((page.status, page.location.as_deref()), (303, Some("/connected")));
@@ -181,7 +181,7 @@ async fn login_form_from_before_a_login_leads_on() {
     let page = cookies.submit(&old_request, "/login", &[("username", "ada"), ("password", "correct horse")]).await;
     let asked = cookies.get(page.location.as_deref().expect("the way back to the request")).await;
     assert!(asked.body.contains("name=\"form_token\""), "{}", asked.body);
-    // Another user can log in with it, with the right password.
+    // Another user can log in with the old form and the right password.
     let page = cookies.submit(&old, "/login", &[("username", "bea"), ("password", "wrong")]).await;
     assert!(page.status == 401 && page.body.contains("value=\"bea\""), "{}", page.body);
     let page = cookies.submit(&old, "/login", &[("username", "bea"), ("password", "battery")]).await;
@@ -199,7 +199,7 @@ async fn login_form_that_is_sent_twice_leads_on() {
     let first = cookies.submit(&form, "/login", &entered).await;
     let second = cookies.submit(&form, "/login", &entered).await;
     assert_eq!((first.status, second.status, &first.location), (303, 303, &second.location));
-    // After a logout in another tab, the form is a login again.
+    // After a logout in another tab, the form leads to the login page again.
     let page = cookies.get("/").await;
     cookies.submit(&page, "/logout", &[]).await;
     assert_eq!(cookies.submit(&form, "/login", &entered).await.location, first.location);
@@ -230,14 +230,14 @@ async fn page_of_an_earlier_session_still_logs_out() {
     for username in ["ada", "bea"] {
         cookies.submit(&old, "/logout", &[]).await;
         assert!(!cookies.is_logged_in().await, "{username}");
-        // The same form without a session changes nothing.
+        // The form without a session changes nothing either.
         assert_eq!(cookies.submit(&old, "/logout", &[]).await.status, 303);
         let password = if username == "ada" { "correct horse" } else { "battery" };
         let form = cookies.get("/login").await;
         cookies.submit(&form, "/login", &[("username", username), ("password", password)]).await;
         assert!(cookies.is_logged_in().await, "{username}");
     }
-    // A browser that lost its form cookie sees the form again first.
+    // A browser that lost its form cookie first sees the form again.
     cookies.kept.borrow_mut().remove("grantor_form");
     let asked = cookies.submit(&old, "/logout", &[]).await;
     assert!(asked.status == 403 && asked.body.contains("Log out?") && cookies.is_logged_in().await, "{}", asked.body);
@@ -255,7 +255,7 @@ async fn form_of_earlier_session_keeps_the_typed_values() {
     let typed =
         [("name", "My <app>"), ("website", "https://app.example"), ("redirect_uri", "https://app.example/callback")];
     cookies.submit(&connected, "/logout", &[]).await;
-    // Without a session there is no user to register it for.
+    // Without a session, no user is known who registers the application.
     let page = cookies.submit(&register, "/applications/new", &typed).await;
     assert_eq!(page.location.as_deref(), Some("/login?next=/applications/new"));
     let page = cookies.submit(&connected, "/connected/revoke-all", &[]).await;
@@ -279,7 +279,7 @@ async fn form_of_earlier_session_keeps_the_typed_values() {
     );
     assert!(
         again.body.contains("Log out everywhere and end all access?"),
-        "the page does not say what: {}",
+        "the page does not name the action: {}",
         again.body
     );
     assert!(cookies.is_logged_in().await);
@@ -304,7 +304,7 @@ async fn form_of_another_browser_changes_no_session() {
     let planted = mallory.kept.borrow()["grantor_form"].clone();
     ada.kept.borrow_mut().insert("grantor_form".to_owned(), planted);
     let page = ada.submit(&register, "/applications/new", &typed).await;
-    assert_eq!(page.status, 409, "shown to ada before anything is done");
+    assert_eq!(page.status, 409, "ada must first see the form");
     assert!(!ada.get("/applications").await.body.contains("Evil"));
     assert_eq!(ada.submit(&connected, "/connected/revoke-all", &[]).await.status, 409);
     assert!(ada.is_logged_in().await);
@@ -352,7 +352,7 @@ async fn session_cookie_host_differs_from_loopback_redirects() {
     let cookies = Cookies::new(&example);
     cookies.get("/login").await;
     let (_, attributes) = &cookies.kept.borrow()["grantor_form"];
-    assert!(!attributes.contains("Domain"), "a cookie of this host alone: {attributes}");
+    assert!(!attributes.contains("Domain"), "the cookie is for other hosts too: {attributes}");
 }
 
 /// A request without its last byte.

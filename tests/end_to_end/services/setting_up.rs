@@ -1,4 +1,4 @@
-//! The information that operators and developers of clients or APIs get from the running service alone.
+//! What operators, and developers of clients or APIs, learn from the running service without documentation.
 
 use serde_json::Value;
 
@@ -83,7 +83,7 @@ async fn only_the_api_of_the_clients_file_may_introspect() {
     assert_eq!((status, &told["active"], &told["client_id"]), (200, &true.into(), &"machine".into()));
     let inactive = (200, r#"{"active":false}"#.to_owned());
     assert_eq!(post("/introspect", "other", "o", &token).await, inactive);
-    // The API gets no tokens itself.
+    // The API itself can't get tokens.
     let (status, refusal) = post("/token", "api", "a", &[("grant_type", "client_credentials")]).await;
     assert_eq!(status, 400);
     assert!(refusal.contains("unauthorized_client"), "{refusal}");

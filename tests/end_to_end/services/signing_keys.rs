@@ -1,4 +1,4 @@
-//! The keys that the example server signs with.
+//! The signing keys of the example server.
 
 use std::collections::BTreeSet;
 

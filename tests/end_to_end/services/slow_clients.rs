@@ -24,7 +24,7 @@ async fn rest(mut stream: TcpStream) -> String {
     String::from_utf8(text).unwrap()
 }
 
-// Regression: each of these held a connection for as long as the client liked.
+// Regression: a client that sent only half a request held its connection for as long as it liked.
 #[tokio::test]
 async fn half_a_request_ends_after_ten_seconds() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);

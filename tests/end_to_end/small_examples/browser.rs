@@ -27,7 +27,7 @@ impl Browser {
         Page::read(self.0.get(url).send().await.unwrap()).await
     }
 
-    /// Submits the only form of a page with its hidden field and these, which may replace the hidden field.
+    /// Submits the only form of a page with its hidden field and these fields, which may replace the hidden field.
     pub async fn submit(&self, provider: &Provider, page: &Page, fields: &[(&str, &str)]) -> Page {
         let action = attribute(&page.body, "<form ", "action");
         let hidden = ["name", "value"].map(|part| attribute(&page.body, "<input type=\"hidden\"", part));
@@ -66,7 +66,7 @@ impl Page {
     }
 }
 
-/// The value of an attribute of the first tag that begins like this.
+/// The value of an attribute of the first tag with this beginning.
 fn attribute<'a>(html: &'a str, tag: &str, name: &str) -> &'a str {
     let rest = html.split_once(tag).unwrap_or_else(|| panic!("no {tag} in {html}")).1;
     rest.split_once(&format!("{name}=\"")).and_then(|(_, rest)| rest.split('"').next()).unwrap()

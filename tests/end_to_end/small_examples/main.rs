@@ -57,7 +57,7 @@ async fn plain_hyper_serves_the_flow_from_consent_to_api() {
 async fn log_in(provider: &Provider, browser: &Browser) -> Page {
     let login = browser.get(provider.link.clone()).await;
     assert!(login.status == StatusCode::OK && login.asks_for_a_password() && !login.asks_for_consent());
-    assert!(!login.body.contains("wrong"), "nothing was typed yet: {}", login.body);
+    assert!(!login.body.contains("wrong"), "the page complains before a password was typed: {}", login.body);
     assert!(login.policy.as_ref().is_some_and(|policy| policy.contains("frame-ancestors 'none'")));
     assert_eq!(login.cookie, None, "a visitor has no session");
 
@@ -82,7 +82,7 @@ async fn log_in(provider: &Provider, browser: &Browser) -> Page {
     let again = browser.get(format!("{}&prompt=login", provider.link)).await;
     assert!(again.asks_for_a_password() && !again.asks_for_consent());
     let back = browser.submit(provider, &again, &[password]).await;
-    assert_ne!(back.cookie.as_deref(), Some(&*session), "the session is the one from before the login");
+    assert_ne!(back.cookie.as_deref(), Some(&*session), "the old session continues after the login");
     let late = browser.submit(provider, &consent, &[("decision", "approve")]).await;
     assert_eq!((late.status, late.location), (StatusCode::BAD_REQUEST, None), "a form of an earlier session was taken");
     let consent = browser.get(back.location.clone().expect("the way back")).await;
@@ -90,7 +90,7 @@ async fn log_in(provider: &Provider, browser: &Browser) -> Page {
     consent
 }
 
-/// From the consent page to the API.
+/// Completes the flow, from the consent page to the API.
 async fn use_it(provider: &Provider, browser: &Browser, consent: Page) {
     assert!(consent.status == StatusCode::OK && consent.asks_for_consent() && !consent.asks_for_a_password());
     let address = format!("127.0.0.1:{}", provider.link.port().unwrap());
@@ -104,7 +104,7 @@ async fn use_it(provider: &Provider, browser: &Browser, consent: Page) {
     let allowed = browser.submit(provider, &consent, &[("decision", "approve")]).await;
     assert_eq!(allowed.status, StatusCode::SEE_OTHER);
     let (code, location) = (allowed.answer("code").expect("a code"), allowed.location.clone().unwrap());
-    // The host differs from the server's host, whose cookies go to all of its ports.
+    // The redirect goes to another host, because a browser sends cookies of a host to all its ports.
     assert_eq!((provider.link.host_str(), location.host_str()), (Some("localhost"), Some("127.0.0.1")));
     assert_eq!((provider.link.port(), location.path()), (location.port(), "/callback"));
     assert_eq!(allowed.answer("iss").unwrap(), provider.link.origin().ascii_serialization());

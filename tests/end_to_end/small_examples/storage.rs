@@ -1,5 +1,5 @@
-//! Compares the custom storage of the example with the library's memory storage: the same steps leave both in the same
-//! state.
+//! Compares the custom storage of the example with the library's memory storage: after the same steps, both have the
+//! same state.
 
 use std::sync::Arc;
 
@@ -101,7 +101,7 @@ async fn step(storage: &dyn Storage, numbers: &mut Numbers, now: OffsetDateTime)
         }
         5..14 => {
             let presented = hash(numbers.below(TOKENS));
-            // Mostly as the library would call it, sometimes not.
+            // Most calls are like those of the library, and some are not.
             let known =
                 storage.find(&presented).await.unwrap().map(|found| (found.token.kind.clone(), found.token.grant_id));
             let (kind, own) = known.unwrap_or((TokenKind::RefreshToken, grant_id(0)));
@@ -175,7 +175,7 @@ async fn custom_and_memory_storage_agree_after_every_step() {
             outcomes.insert(outcome.split(['{', ':', '[']).next().unwrap().to_owned());
         }
     }
-    // Otherwise the steps would prove little.
+    // Each outcome must occur, or the steps would prove little.
     for outcome in ["redeem Done", "redeem AlreadySpent", "redeem Dead", "redeem failed", "open false", "purge"] {
         assert!(outcomes.contains(outcome), "{outcome} never happened: {outcomes:?}");
     }

@@ -12,7 +12,7 @@ fn forge_authenticated_client(client: Arc<Client>) -> AuthenticatedClient {
 }
 
 // refused: E0061
-/// A confidential client has a credential.
+/// A confidential client must have a credential.
 fn confidential_client_without_a_credential() {
     let _client = Client::confidential("machine").client_credentials().build();
 }

@@ -3,7 +3,7 @@
 use grantor::{AuthorizationServer, Policy};
 
 // refused: E0599
-/// A server has a storage.
+/// A server must have a storage.
 fn build_without_storage() {
     let _server = AuthorizationServer::builder("https://id.example").build();
 }

@@ -1,5 +1,6 @@
-//! A realistic database, made in SQL: families of 1 to 10 tokens, all refresh tokens but the last, all of them spent
-//! but the last; every tenth grant has ended, every fiftieth was revoked, every fifth access token has expired.
+//! A realistic database, made in SQL. A family has 1 to 10 tokens. The last one is an access token, and the others are
+//! refresh tokens, all spent but the last. Every tenth grant has ended, every fiftieth was revoked, and every fifth
+//! access token has expired.
 #![allow(unreachable_pub, reason = "a module of a test binary")]
 
 use grantor::GrantId;
@@ -19,7 +20,7 @@ pub fn length(family: u64) -> u64 {
     1 + family % 10
 }
 
-/// Looks random to an index, and SQL computes the same value.
+/// Returns a value that looks random to an index, and that SQL can compute too.
 fn scattered(number: u64) -> [u8; 4] {
     u32::try_from(number * 2_654_435_761 % (1 << 32)).unwrap().to_be_bytes()
 }
@@ -57,14 +58,14 @@ impl Load {
         Self { grants: tokens * 2 / 11 }
     }
 
-    /// A grant; another one for each of the first thousands of numbers.
+    /// A grant for a number: a different grant for each of the first thousands of numbers.
     pub fn any(self, number: u64) -> u64 {
         1 + number * 7_919 % self.grants
     }
 
     /// The `number`-th live grant with a good refresh token.
     pub fn live(self, number: u64) -> u64 {
-        // Those that end in 0 have ended; those that end in 1 have no refresh token.
+        // Grants whose number ends in 0 have ended, and some whose number ends in 1 are revoked.
         let family = number / 8 * 10 + 2 + number % 8;
         assert!(family <= self.grants, "too few grants");
         family
@@ -109,7 +110,7 @@ impl Load {
         [grants, tokens]
     }
 
-    /// Three live grants with this many spent refresh tokens each, numbered beyond the others.
+    /// Three live grants with this many spent refresh tokens each. Their numbers follow those of the other grants.
     pub fn large_families(spent: u64, dialect: &Dialect) -> [String; 2] {
         let Dialect { prefix, series, key, time } = dialect;
         let id = key("(100000000 + i)", 16);

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use self::load::Load;
 use crate::records::{grant, is_done, refresh_token, spend, start, successors};
 
-/// Held by each test of this kind, because they would disturb each other's times.
+/// The lock that each of these tests holds, because parallel tests would disturb each other's times.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// How many tokens to load into PostgreSQL.
@@ -225,7 +225,7 @@ async fn every_ephemeral_statement(storage: &impl EphemeralStore) {
     assert_eq!(storage.purge_ephemeral(now(), 50).await.unwrap(), 50);
 }
 
-/// Purges everything while others issue tokens. Returns the number of rows and the times of the issuances in between.
+/// Purges everything while other tasks issue tokens. Returns the number of rows and the times of the issuances.
 async fn purge_beside_issuance<S>(storage: &S, issuing: &S) -> (usize, Vec<Duration>)
 where
     S: Storage + Clone + 'static,
@@ -275,7 +275,7 @@ async fn print_purge(what: &str, storage: &impl Storage, (removed, beside): (usi
     );
 }
 
-/// Revokes three large families of as many tokens as [`large`]; prints the time, compared with others.
+/// Revokes three large families of as many tokens as [`large`]. Prints the time, compared with small families.
 async fn revoke_large_families(what: &str, storage: &impl Storage) {
     let others = users_to_be_revoked(storage).await;
     let small = median(async |n| {

@@ -139,7 +139,7 @@ async fn a_large_family_is_one_row_to_revoke(pool: &PgPool, storage: &PostgresSt
     }
     run(pool, "ANALYZE").await;
     revoke_large_families("PostgreSQL", storage).await;
-    // Each row carries the number of the transaction that wrote it.
+    // Each row has the number of the transaction that wrote it.
     let written = "SELECT count(*) FROM grantor_tokens t JOIN grantor_grants g ON g.id = t.grant_id \
                    WHERE g.subject = 'mallory' AND t.xmin::text = g.xmin::text";
     let written: i64 = sqlx::query_scalar(written).fetch_one(pool).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_large_family_is_one_row_to_revoke(pool: &PgPool, storage: &PostgresSt
 }
 
 async fn purge_does_not_stop_issuance(url: &str, storage: &PostgresStorage) {
-    // A transaction that waits longer than that for a lock of the purge fails.
+    // A transaction that waits longer than this for a lock of the purge fails.
     let impatient =
         PgPoolOptions::new().max_connections(4).test_before_acquire(false).after_connect(|connection, _| {
             Box::pin(async move { sqlx::raw_sql("SET lock_timeout = '100ms'").execute(connection).await.map(drop) })
@@ -156,5 +156,5 @@ async fn purge_does_not_stop_issuance(url: &str, storage: &PostgresStorage) {
     let purged = purge_beside_issuance(storage, &issuing).await;
     assert!(purged.0 > 10_000 && purged.1.len() > 10, "{} rows, {} issuances", purged.0, purged.1.len());
     print_purge("PostgreSQL", &issuing, purged).await;
-    assert_eq!(storage.purge_expired(now(), 20_000).await.unwrap(), 0, "something due was left");
+    assert_eq!(storage.purge_expired(now(), 20_000).await.unwrap(), 0, "the purge left rows that are due");
 }

@@ -85,12 +85,12 @@ async fn full_sqlite_needs_no_more_work_per_request() {
     plans_use_indexes(&storage, load).await;
     print_ratios("SQLite", number, &times(&storage, load).await, &times(&small, small_load).await);
     a_large_family_is_one_row_to_revoke(&storage).await;
-    // Like another process, this writer does not queue with the purge, but must find the lock free.
+    // Like another process, this writer does not queue with the purge. It succeeds only if the lock is free.
     let elsewhere = SqliteOptions::new().table_prefix("growth_").open(folder.file()).await.unwrap();
     let purged = purge_beside_issuance(&storage, &elsewhere).await;
     assert!(purged.0 > 10_000 && purged.1.len() > 10, "{} rows, {} issuances", purged.0, purged.1.len());
     print_purge("SQLite", &elsewhere, purged).await;
-    assert_eq!(storage.purge_expired(now(), 20_000).await.unwrap(), 0, "something due was left");
+    assert_eq!(storage.purge_expired(now(), 20_000).await.unwrap(), 0, "the purge left rows that are due");
 }
 
 async fn plans_use_indexes(storage: &SqliteStorage, load: Load) {
@@ -106,7 +106,7 @@ async fn plans_use_indexes(storage: &SqliteStorage, load: Load) {
             // end.
             let is_made = ["SCAN due", "SCAN f", "SCAN CONSTANT ROW"].contains(&step.as_str());
             assert!(!step.starts_with("SCAN") || is_made, "{step} for {sql}");
-            // One user has few grants, but a client may have all of them.
+            // A user has few grants, but a client may have all grants.
             let by_client = sql.contains("g.subject = ") && step.contains("grants_by_client");
             assert!(!by_client, "{step} for {sql}");
             used += usize::from(step.contains("USING"));
