@@ -400,7 +400,7 @@ async fn requiring_an_undeclared_scope_is_a_host_error() {
 
 // covers: BR-14 (RFC 6749 §7)
 #[tokio::test]
-async fn narrowed_token_opens_less_than_its_grant() {
+async fn narrowed_token_allows_less_than_its_grant() {
     let t = TestServer::new();
     let (app, tokens) = tokens(&t, "user:read user:write").await;
     let refresh_token = tokens.refresh_token.unwrap();

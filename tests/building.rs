@@ -595,7 +595,7 @@ fn capability_checks_itself_in_any_order_of_calls() {
 }
 
 #[test]
-fn capability_behind_an_arc_is_asked_everything() {
+fn arc_forwards_every_method_of_a_capability() {
     let shared = |part: Part| Arc::new(part) as Arc<dyn Capability>;
     let server = build().capability(shared(PART)).built().unwrap();
     assert_eq!(server.route("/part").map(grantor::Route::endpoint), Some("part"));
@@ -801,7 +801,7 @@ fn client_with_redirect_grant_needs_a_redirect_uri() {
 
 // covers: RU-03 (OAuth 2.1 §2.3.1), RU-05 (RFC 6749 §3.1.2), RU-06, RU-10 (RFC 9700 §2.6), RU-11, TL-06 (OAuth 2.1 §1.5), B6
 #[test]
-fn unfit_redirect_uri_is_named_with_its_reason() {
+fn invalid_redirect_uri_is_reported_with_its_reason() {
     for (uri, error, message) in [
         (
             "/cb",

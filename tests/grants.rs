@@ -246,7 +246,7 @@ async fn administrator_revokes_all_grants_of_a_client() {
 
 // covers: GR-17 (RFC 9700 §4.14.2)
 #[tokio::test]
-async fn family_of_any_size_ends_with_one_call() {
+async fn family_of_any_size_is_revoked_with_one_call() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     let mut family = vec![tokens_of(&t, &app, "alice").await];

@@ -414,7 +414,7 @@ async fn host_separates_the_tokens_of_its_apis() {
 }
 
 #[tokio::test]
-async fn storage_that_fails_says_nothing_about_the_token() {
+async fn failing_storage_never_reports_a_token_as_inactive() {
     for step in 1..=2 {
         for (fault, status, error) in [
             (Fault::Failed, 500, "server_error"),

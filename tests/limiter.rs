@@ -273,7 +273,7 @@ async fn generated_secret_passes_while_its_client_is_throttled() {
 
 /// Successes of the generated secret do not reset the count of guesses of another secret.
 #[tokio::test]
-async fn generated_secret_forgives_no_failure() {
+async fn generated_secret_resets_no_failures_of_other_secrets() {
     let (t, _) = limited(|limiter| limiter.allow(3, Duration::MINUTE));
     let own = ClientSecret::generate(&t.entropy).unwrap();
     let app = register(&t, &[ClientCredential::secret(&own), ClientCredential::secret(&secret())]).await;
@@ -286,7 +286,7 @@ async fn generated_secret_forgives_no_failure() {
 /// The password grant and a login page share one count of guesses.
 // covers: CU-14 (RFC 6749 §10.10)
 #[tokio::test]
-async fn login_page_and_password_grant_share_their_count() {
+async fn login_page_and_password_grant_share_a_guess_count() {
     let users = TestUsers::default();
     users.add("alice", "correct horse");
     let limiter = Arc::new(Limiter::new(users.clone()).allow(4, Duration::MINUTE));

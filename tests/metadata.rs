@@ -38,7 +38,7 @@ fn texts(value: &Value) -> BTreeSet<String> {
 
 // covers: MD-01 (RFC 8414 §2), MD-04 (RFC 8414 §3.1), MD-06 (RFC 8414 §2), MD-07 (RFC 8414 §2), MD-09 (RFC 8414 §2), MD-10 (RFC 8414 §2), MD-11 (RFC 8414 §2), MD-13 (RFC 8414 §2), MD-15 (RFC 8414 §2), MD-17 (RFC 9700 §2.6), IS-05 (RFC 9207 §3), IS-06 (RFC 9207 §2.3), PK-21 (RFC 9700 §2.1.1), GI-06 (RFC 9700 §2.1.2), SC-06 (RFC 6749 §3.3)
 #[tokio::test]
-async fn document_of_a_server_with_the_default_policy() {
+async fn metadata_with_the_default_policy_has_these_members() {
     let t = TestServer::new();
     let expected = json!({
         "issuer": "https://id.example",

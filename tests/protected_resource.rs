@@ -54,7 +54,7 @@ async fn machine_token(t: &TestServer) -> AccessToken {
 
 // covers: RM-01 (RFC 9728 §3, §3.3), RM-02 (RFC 9728 §3.2), RM-03 (RFC 9728 §2)
 #[tokio::test]
-async fn document_of_an_api_with_the_default_policy() {
+async fn resource_metadata_with_default_policy_has_these_members() {
     let t = with_api();
     let expected = json!({
         "resource": API,
@@ -263,7 +263,7 @@ async fn host_adds_metadata_members_but_overrides_none() {
 
 // covers: TL-06 (OAuth 2.1 §1.5)
 #[tokio::test]
-async fn identifier_that_is_not_fit_builds_no_server() {
+async fn invalid_resource_identifier_builds_no_server() {
     for bad in [
         "",
         "/api",

@@ -8,7 +8,7 @@ use grantor::{Request, TokenRequest};
 const CB: &str = "https://app.example/cb";
 
 #[tokio::test]
-async fn clients_have_every_scope_of_their_server() {
+async fn test_clients_have_every_scope_of_their_server() {
     let t = TestServer::with(|builder| builder.scope("mail:read", "Read your mail"));
     for app in [t.public_client(CB).await, t.native_client("app.example:/cb").await, t.confidential_client(CB).await] {
         let flow = t.authorize(&app).scope("user:read mail:read offline_access").approve_as("alice").await;

@@ -392,7 +392,7 @@ async fn repeat_from_another_peer_and_unoffered_scope_warn() {
 }
 
 #[tokio::test]
-async fn refused_client_is_named_as_presented() {
+async fn refused_client_is_logged_with_its_presented_id() {
     let stage = Stage::new().await;
     let (t, app) = (&stage.t, stage.app.id.as_str());
     let guess = Request::post_form("/token", "grant_type=client_credentials");
@@ -766,7 +766,7 @@ async fn full_run_logs_every_event_and_no_secret() {
 // Regression: failures of signing keys were not logged.
 #[cfg(feature = "jwt")]
 #[tokio::test]
-async fn keys_that_fail_are_an_error_without_its_cause() {
+async fn failing_keys_are_logged_as_error_without_the_cause() {
     use grantor::jose::{Algorithm, KeyError, Keys, PublicKey, Signer};
 
     /// Keys that can be read only once, when the server is built.

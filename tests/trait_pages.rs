@@ -78,7 +78,7 @@ fn async_methods_of_traits_show_their_signature() {
 }
 
 #[test]
-fn signature_that_differs_is_found() {
+fn trait_signature_that_differs_from_docs_is_found() {
     let source = "/// A store.\n#[async_trait]\n#[must_use]\npub trait Store: Send {\n    \
         /// Good.\n    ///\n    /// ```text\n    /// async fn good(&self, id: &str) -> u8\n    /// ```\n    \
         async fn good(\n        &self,\n        _id: &str,\n    ) -> u8 {\n        0\n    }\n\n    \

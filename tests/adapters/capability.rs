@@ -237,7 +237,7 @@ async fn client_authenticates_with_body_above_the_policy_limit() {
 
 // covers: BR-02 (RFC 6750 §2.2)
 #[tokio::test(flavor = "local")]
-async fn bearer_in_a_body_above_the_limit_of_the_policy() {
+async fn capability_reads_bearer_in_body_above_the_policy_limit() {
     for (web, in_body) in Web::each().flat_map(|web| [(web, true), (web, false)]) {
         let mut policy = grantor::Policy::default();
         policy.bearer_in_body = in_body;
@@ -310,7 +310,7 @@ async fn capability_sets_its_response_headers() {
 
 /// A web stack that reads more than the limit gets the same error.
 #[tokio::test]
-async fn handle_holds_the_limit_of_a_route() {
+async fn handle_enforces_the_body_limit_of_a_route() {
     let t = server();
     let post =
         |size: usize| Request::new("POST", "/notes/new").with_header("content-type", FORM).with_body(vec![b'x'; size]);
@@ -329,7 +329,7 @@ async fn handle_holds_the_limit_of_a_route() {
 }
 
 #[test]
-fn route_of_a_capability_shows_itself() {
+fn debug_output_of_a_capability_route_shows_its_parts() {
     let t = server();
     let shown = t.server.route("/notes/new").map(|route: &Route| format!("{route:?}"));
     let expected =

@@ -18,7 +18,7 @@ use crate::{
 
 // covers: TK-01 (RFC 6749 §3.2)
 #[tokio::test(flavor = "local")]
-async fn token_route_answers_as_the_server() {
+async fn token_route_answers_like_the_server() {
     for web in Web::each() {
         let (t, machine) = machine().await;
         let app = web.routes([&t.server]);
@@ -68,7 +68,7 @@ async fn other_methods_than_post_get_405_with_allow() {
 
 // covers: RV-09 (RFC 7009 §2.2), RV-10 (RFC 7009 §2.1), RV-16 (RFC 7009 §2.2.1)
 #[tokio::test(flavor = "local")]
-async fn revocation_route_answers_as_the_server() {
+async fn revocation_route_answers_like_the_server() {
     for web in Web::each() {
         let (t, machine) = machine().await;
         let app = web.routes([&t.server]);
@@ -92,7 +92,7 @@ async fn revocation_route_answers_as_the_server() {
 
 // covers: IN-02 (RFC 7662 §2.1), IN-17 (RFC 7662 §4)
 #[tokio::test(flavor = "local")]
-async fn introspection_route_answers_as_the_server() {
+async fn introspection_route_answers_like_the_server() {
     for web in Web::each() {
         let (t, machine) = machine().await;
         let api = t.confidential_client_with(ClientBuilder::resource_server).await;
@@ -145,7 +145,7 @@ fn broken() -> Body {
 
 // covers: TL-18 (RFC 9700 §2.6), TL-17 (RFC 9700 §2.6)
 #[tokio::test(flavor = "local")]
-async fn broken_off_body_gets_400_of_its_endpoint() {
+async fn incomplete_body_gets_the_400_of_its_endpoint() {
     for web in Web::each() {
         let (t, machine) = machine().await;
         let app = web.host(&t.server);
@@ -178,7 +178,7 @@ async fn broken_off_body_gets_400_of_its_endpoint() {
 
 /// Otherwise the handler would see an empty body.
 #[tokio::test(flavor = "local")]
-async fn handler_of_the_host_does_not_see_a_broken_body() {
+async fn handler_of_the_host_never_gets_an_incomplete_body() {
     for web in Web::each() {
         let t = TestServer::new();
         let app = web.host(&t.server);
@@ -263,7 +263,7 @@ async fn handler_gets_bearer_token_or_client_gets_challenge() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn request_reaches_a_handler_whole() {
+async fn handler_gets_the_complete_request() {
     for web in Web::each() {
         let app = web.host(&TestServer::new().server);
         let mut request = request("PROPFIND", "https://id.example/seen?state=%FF%20+&a=1&a=2")

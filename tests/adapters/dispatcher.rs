@@ -57,7 +57,7 @@ async fn routes_follow_the_urls_and_omit_disabled_endpoints() {
 }
 
 #[tokio::test]
-async fn handle_answers_404_for_the_host_and_unknown_paths() {
+async fn handle_answers_404_for_host_paths_and_unknown_paths() {
     let t = TestServer::new();
     for method in ["GET", "POST", "OPTIONS"] {
         for target in ["/authorize?client_id=nobody", "/authorize", "/unknown", "", "/token/", "/.well-known/x"] {

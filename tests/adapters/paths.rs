@@ -35,7 +35,7 @@ fn secret_at(issuer: &str) -> String {
 
 // covers: MD-04 (RFC 8414 §3.1), MD-19 (RFC 8414 §3.2)
 #[tokio::test(flavor = "local")]
-async fn metadata_route_answers_as_the_server() {
+async fn metadata_route_answers_like_the_server() {
     for web in Web::each() {
         let t = TestServer::new();
         let app = web.routes([&t.server]);
@@ -58,7 +58,7 @@ async fn metadata_route_answers_as_the_server() {
 
 // covers: MD-21 (RFC 8414 §2), PP-17 (RFC 6749 §3.2), B43
 #[tokio::test(flavor = "local")]
-async fn every_url_of_the_document_is_served_there() {
+async fn every_url_in_the_metadata_is_served() {
     for server in [
         elsewhere(ISSUER, |_| {}).await,
         elsewhere("https://id.example/", |_| {}).await,

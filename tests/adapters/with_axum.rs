@@ -112,7 +112,7 @@ pub(crate) async fn serve(app: &App) -> (SocketAddr, Pin<Box<dyn Future<Output =
 }
 
 #[tokio::test]
-async fn nested_page_sees_the_target_of_the_browser() {
+async fn handler_in_a_nested_router_gets_the_full_target() {
     let t = TestServer::new();
     let app = t.public_client(REDIRECT_URI).await;
     let login_first =

@@ -202,7 +202,7 @@ fn assert_interstitial(answer: &Response, client: &TestClient, code: &str) {
 
 // covers: B1
 #[tokio::test]
-async fn unfit_client_or_redirect_uri_always_gets_a_page() {
+async fn invalid_client_or_redirect_uri_always_gets_a_page() {
     let t = TestServer::with_policy(|policy| policy.error_redirects = ErrorRedirects::AskFirst);
     let app = t.register(self_registered(), None).await;
     let foreign = refused(&t, &Ask::code(&app).with("redirect_uri", "https://evil.example/")).await;

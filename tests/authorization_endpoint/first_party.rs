@@ -84,7 +84,7 @@ async fn first_party_with_unproven_redirect_needs_a_click() {
 
 // covers: B27
 #[tokio::test]
-async fn grant_without_a_question_is_no_consent_on_record() {
+async fn grant_without_consent_page_does_not_count_as_consent() {
     let t = TestServer::new();
     let app = t.confidential_client_with(|it| it.first_party().authorization_code([CALLBACK]).scope("user:read")).await;
     let Interaction::Proceed(proceed) = next(&t, &Ask::code(&app)).await else { panic!("alice was asked") };
@@ -98,7 +98,7 @@ async fn grant_without_a_question_is_no_consent_on_record() {
 
 /// A click that only confirms the app is no consent, because the host may show it without the scopes.
 #[tokio::test]
-async fn confirming_click_is_no_consent_on_record() {
+async fn confirming_click_does_not_count_as_consent() {
     let t = TestServer::new();
     let uris = ["https://127.0.0.1/cb", CALLBACK];
     let app = t.confidential_client_with(|it| it.first_party().authorization_code(uris).scope("user:read")).await;
@@ -117,7 +117,7 @@ async fn confirming_click_is_no_consent_on_record() {
 
 // covers: CU-02 (RFC 6749 §10.12)
 #[tokio::test]
-async fn first_party_click_is_stale_after_trust_is_removed() {
+async fn first_party_form_is_stale_after_trust_is_removed() {
     let t = TestServer::new();
     let uri = "http://127.0.0.1/cb";
     let app = Client::native("app").first_party().authorization_code([uri]).scope("user:read").build();

@@ -171,7 +171,7 @@ async fn form_is_used_though_its_grant_could_not_be_opened() {
 
 // covers: B60
 #[tokio::test]
-async fn approval_by_the_wrong_user_leaves_the_form_good() {
+async fn approval_by_the_wrong_user_does_not_use_up_the_form() {
     let (t, app) = public().await;
     let form_token = consent(&t, &Ask::code(&app)).await.form_token(SESSION);
     let asked = t.server.resume(&form_token, SESSION).await.unwrap();

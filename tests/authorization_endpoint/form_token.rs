@@ -123,7 +123,7 @@ async fn form_without_a_session_is_refused() {
 }
 
 #[tokio::test]
-async fn session_and_form_content_cannot_shift_into_each_other() {
+async fn bytes_cannot_move_between_session_and_form_content() {
     let (t, app) = public().await;
     let form_token = consent(&t, &Ask::code(&app)).await.form_token("session ");
     // JSON may begin with a space: plain concatenation of session and content would give the same text under the same
@@ -409,7 +409,7 @@ async fn equal_requests_have_different_form_tokens() {
 
 // covers: B45
 #[tokio::test]
-async fn form_follows_a_switch_that_was_turned_off() {
+async fn form_that_needs_a_turned_off_switch_is_refused() {
     let server = |allowed| {
         let mut policy = grantor::Policy::default();
         policy.dangerous().allow_plain_pkce = allowed;

@@ -245,7 +245,7 @@ async fn consent_lasts_until_its_last_grant_ends() {
 
 // covers: OC-21 (OpenID Connect Core §3.1.2.1)
 #[tokio::test]
-async fn login_hint_is_for_the_host_alone() {
+async fn login_hint_is_passed_to_the_host_and_not_enforced() {
     let (t, app) = public().await;
     let ask = |hint: &str| Ask::code(&app).with("login_hint", hint);
     let waits = login(first_visit(&t, &ask("alice@example"), None).await, LoginReason::NotLoggedIn);

@@ -279,7 +279,7 @@ async fn error_page_gets_a_client_only_with_its_redirect_uri() {
 }
 
 #[tokio::test]
-async fn stale_form_page_knows_its_client() {
+async fn stale_form_page_gets_client_if_form_is_genuine() {
     const SESSION: &str = "a-random-session-identifier";
     let (t, told, app) = told().await;
     let form_token = crate::ask::consent(&t, &Ask::code(&app)).await.form_token(SESSION);

@@ -21,7 +21,7 @@ fn client_with_redirect_grant_needs_a_redirect_uri() {
 
 // covers: RU-05 (RFC 6749 §3.1.2), RU-06, RU-10 (RFC 9700 §2.6), RU-11 (RFC 7591 §5), TL-04 (RFC 6749 §10.8), GC-16 (RFC 6749 §10.5), B6
 #[test]
-fn unfit_redirect_uri_is_refused_by_every_constructor() {
+fn invalid_redirect_uri_is_refused_by_every_constructor() {
     for (uri, error) in [
         ("/cb", RedirectUriError::NotAbsolute),
         ("https://app.example/cb#", RedirectUriError::Fragment),

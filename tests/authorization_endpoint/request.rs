@@ -79,7 +79,7 @@ async fn post_with_known_parameter_in_query_is_refused() {
 // Regression: a request that came by POST was lost during the login.
 // covers: AZ-02 (RFC 6749 §3.1)
 #[tokio::test]
-async fn post_without_a_session_is_whole_after_login() {
+async fn posted_request_is_complete_after_login() {
     let (t, app) = confidential().await;
     let ask = Ask::code(&app).with("scope", "user:read user:write").with("prompt", "consent");
     let Interaction::Respond(answer) = t.server.interaction(&ask.post(), None).await else { panic!("by GET first") };

@@ -169,7 +169,7 @@ fn seed_that_is_printed_finds_the_same_history_again() {
 }
 
 #[test]
-fn history_is_printed_a_step_a_line() {
+fn history_is_printed_with_one_step_a_line() {
     let refresh = Operation::Refresh { token: 0, again: false, by: By::Owner, asks: Some(Scopes::OFFLINE) };
     let steps = vec![
         Step { operation: Operation::Wait(Span(-90_500_000)), fault: None },

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_mentions_a_claim_is_not_one() {
+    fn text_that_mentions_a_claim_is_no_claim() {
         let (ids, findings) = read(&format!("let text = \"{CLAIM} PK-07\";\n//! `{CLAIM} PK-07`\n"));
         assert!(ids.is_empty() && findings.is_empty());
     }

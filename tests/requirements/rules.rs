@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn claim_or_an_entry_about_nothing_is_found() {
+    fn claim_or_entry_for_an_unknown_requirement_is_found() {
         let rows = [("PK-01", "pkce.rs")];
         let found = found(&rows, &[], &["PK-01", "PK-02"], "- PK-03: not ours\n## Gaps\n- PK-04: not yet");
         let expected = [

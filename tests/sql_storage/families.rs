@@ -64,7 +64,7 @@ async fn check<S: Storage>(storage: &S, mark: impl AsyncFn(GrantId)) {
 }
 
 #[tokio::test]
-async fn half_revoked_family_in_sqlite() {
+async fn half_revoked_family_is_finished_in_sqlite() {
     let folder = Folder::new();
     let storage = SqliteStorage::open(folder.file()).await.unwrap();
     let mark = async |id: GrantId| {
@@ -75,7 +75,7 @@ async fn half_revoked_family_in_sqlite() {
 }
 
 #[tokio::test]
-async fn half_revoked_family_in_postgresql() {
+async fn half_revoked_family_is_finished_in_postgresql() {
     let Some(server) = Postgres::get() else { return };
     let storage = PostgresStorage::connect(&server.database().await).await.unwrap();
     let mark = async |id: GrantId| {

@@ -182,18 +182,18 @@ async fn check(storage: impl Storage + ClientRegistry + EphemeralStore + Clone +
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn revocation_during_slow_issuance_in_memory() {
+async fn revocation_ends_slow_issuance_in_memory() {
     check(MemoryStorage::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn revocation_during_slow_issuance_in_sqlite() {
+async fn revocation_ends_slow_issuance_in_sqlite() {
     let folder = Folder::new();
     check(SqliteStorage::open(folder.file()).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn revocation_during_slow_issuance_in_postgresql() {
+async fn revocation_ends_slow_issuance_in_postgresql() {
     let Some(server) = Postgres::get() else { return };
     check(PostgresStorage::connect(&server.database().await).await.unwrap()).await;
 }

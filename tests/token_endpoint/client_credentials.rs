@@ -95,7 +95,7 @@ async fn scope_beyond_the_client_is_refused_not_reduced() {
 /// The scope that users can consent to and the scope that the client has for itself are two lists.
 // covers: GK-04 (RFC 6749 §3.3)
 #[tokio::test]
-async fn own_scope_of_a_client_is_apart_from_its_users() {
+async fn own_scope_of_a_client_is_separate_from_user_scope() {
     let t = TestServer::new();
     let users = |client: ClientBuilder| client.authorization_code([CB]).refresh_token().client_credentials();
     let app = t

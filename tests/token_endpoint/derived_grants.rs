@@ -256,7 +256,7 @@ async fn one_time_key_is_no_token() {
 }
 
 #[tokio::test]
-async fn one_time_key_of_failed_request_is_used_if_in_doubt() {
+async fn one_time_key_of_failed_request_counts_as_used_if_in_doubt() {
     let (t, app) = server().await;
     let request = derive(&app, &[("voucher", "ten-euros-number-1")]);
     // The look-up of the client, then the opening.

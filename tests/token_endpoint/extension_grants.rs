@@ -284,7 +284,7 @@ async fn parameters_of_an_extension_follow_the_common_rules() {
 
 // covers: GX-02 (RFC 6749 §8.2), GX-01 (RFC 6749 §4.5)
 #[tokio::test]
-async fn ill_named_extension_grant_does_not_build() {
+async fn extension_grant_with_malformed_name_does_not_build() {
     struct IllNamed(GrantType, &'static [&'static str]);
     #[async_trait]
     impl GrantHandler for IllNamed {

@@ -89,7 +89,7 @@ async fn too_frequent_refresh_and_repeat_get_one_answer() {
 }
 
 #[tokio::test]
-async fn repeats_of_a_token_count() {
+async fn repeated_refreshes_count_toward_the_limit() {
     let (t, spy) = server().await;
     let app = t.public_client(CB).await;
     let first = refresh_of(&tokens_of(&t, &app).await).expose().to_owned();
@@ -112,7 +112,7 @@ async fn repeats_of_a_token_count() {
 
 /// A client that must wait for its repeat presents a token that counts as stolen.
 #[tokio::test]
-async fn lost_answer_at_the_limit_is_given_again() {
+async fn lost_answer_at_the_refresh_limit_is_repeated() {
     let (t, _) = server().await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let tokens = exhausted(&t, &app).await;
@@ -141,7 +141,7 @@ async fn late_reuse_revokes_a_grant_above_the_refresh_rate() {
 }
 
 #[tokio::test]
-async fn evidence_of_every_refresh_stays() {
+async fn spent_refresh_tokens_are_kept_as_evidence() {
     let (t, _) = server().await;
     let app = t.public_client(CB).await;
     let mut tokens = exhausted(&t, &app).await;

@@ -118,7 +118,7 @@ async fn refresh_drops_scope_the_server_no_longer_offers() {
 
 // covers: B51
 #[tokio::test]
-async fn refresh_with_no_scope_left_is_refused_unspent() {
+async fn refresh_with_no_scope_left_is_refused_and_spends_nothing() {
     let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let [first, used] = [tokens_of(&t, &app).await, tokens_of(&t, &app).await];

@@ -67,7 +67,7 @@ async fn body_that_is_not_a_form_is_a_malformed_request() {
 
 // covers: PP-10 (RFC 6749 App. B), AMB-24
 #[tokio::test]
-async fn form_may_name_its_charset() {
+async fn content_type_may_name_a_charset() {
     let (t, app) = confidential().await;
     for media_type in
         ["application/x-www-form-urlencoded; charset=UTF-8", "Application/X-WWW-Form-urlencoded;charset=utf-8"]
@@ -324,7 +324,7 @@ async fn hostile_values_are_refused_and_never_echoed() {
 }
 
 #[tokio::test]
-async fn typed_form_and_the_http_form_answer_alike() {
+async fn typed_and_http_requests_get_the_same_answer() {
     let (t, app) = confidential().await;
     let typed = t.token_as(&app, TokenRequest::client_credentials().scope("user:read")).await.unwrap();
     let http = granted(&t, &token_as(&app, &[("grant_type", "client_credentials"), ("scope", "user:read")])).await;

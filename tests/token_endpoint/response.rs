@@ -35,7 +35,7 @@ async fn one_of_each(t: &TestServer, app: &TestClient) -> Vec<(&'static str, Req
 
 // covers: TK-04 (RFC 6749 §5.1), TK-05 (RFC 6749 §7.1), TK-08 (OAuth 2.1 §3.2.3), TK-09 (RFC 6749 §5.1), TK-12 (RFC 6749 §5.1), PP-21 (RFC 6749 §5.1), AMB-28
 #[tokio::test]
-async fn grants_answer_with_standard_members_only() {
+async fn grant_responses_have_standard_members_only() {
     let (t, app) = server_and_client().await;
     for (grant_type, request, refreshable) in one_of_each(&t, &app).await {
         let body = granted(&t, &request).await;

@@ -179,7 +179,7 @@ async fn spent_token_is_recognised_after_expiry() {
 
 // covers: B21, B25
 #[tokio::test]
-async fn retry_that_asks_for_less_or_other_scope_is_refused() {
+async fn retry_with_narrower_or_unknown_scope_is_refused() {
     let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let first = tokens_of(&t, &app).await;
@@ -495,7 +495,7 @@ async fn refresh_reuse_retries_a_failed_revocation() {
 }
 
 #[tokio::test]
-async fn ambiguous_refresh_commit_is_answered_on_second_try() {
+async fn ambiguous_refresh_commit_succeeds_on_second_attempt() {
     let (t, app) = public().await;
     let first = tokens_of(&t, &app).await;
     let request = refresh(&app, refresh_of(&first).expose());
@@ -565,7 +565,7 @@ async fn repeat_reports_its_count_and_a_different_peer() {
 }
 
 #[tokio::test]
-async fn mark_of_the_peer_needs_the_seed_to_be_compared() {
+async fn peer_mark_can_be_compared_only_with_the_seed() {
     let (t, app) = public().await;
     let peer = IpAddr::from([192, 0, 2, 1]);
     let mut marks = Vec::new();

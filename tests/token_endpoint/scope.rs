@@ -87,7 +87,7 @@ async fn default_scope_never_exceeds_the_clients_scope() {
 
 // covers: SC-07 (RFC 6749 §10.3), SC-08 (RFC 9700 §2.3)
 #[tokio::test]
-async fn same_scope_request_gives_each_client_its_own() {
+async fn equal_scope_requests_get_what_each_client_may_have() {
     let t = TestServer::new();
     let reader = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     let writer = t.confidential_client_with(|client| client.client_credentials().scope("user:read user:write")).await;

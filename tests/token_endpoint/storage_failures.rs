@@ -96,7 +96,7 @@ async fn code_replay_retries_a_failed_revocation() {
 
 // covers: B18, GC-03 (RFC 6749 §4.1.2)
 #[tokio::test]
-async fn ambiguous_code_commit_spends_it_and_second_try_revokes() {
+async fn ambiguous_code_commit_spends_code_and_retry_revokes_grant() {
     let (t, app) = public().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let request = token_as(&app, &redemption(&approved, &app));

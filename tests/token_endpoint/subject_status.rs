@@ -98,7 +98,7 @@ async fn gone_subject_with_failed_revocation_is_server_error() {
 
 /// Reuse is detected for any status of the subject; a client without proof learns and changes nothing.
 #[tokio::test]
-async fn status_is_asked_after_proofs_and_reuse() {
+async fn subject_status_is_checked_after_proofs_and_reuse() {
     let (t, app, spy) = server(|builder| builder).await;
     let tokens = tokens_of(&t, &app).await;
     t.refresh(&app, refresh_of(&tokens)).await.unwrap();

@@ -59,7 +59,7 @@ const FORMS: &[(&str, &[&str])] = &[
 
 // Regression: a page with a date in its address failed with a server error if the date was absurd.
 #[tokio::test]
-async fn absurd_value_is_never_an_error_of_the_server() {
+async fn absurd_value_never_causes_a_server_error() {
     let clients = r#"[{"client_id": "app", "redirect_uris": ["https://app.example/cb"]}]"#;
     let users = r#"{"user 0": "p", "user 1": "p", "user 2": "p", "user 3": "p"}"#;
     let long = "x".repeat(6_000);

@@ -84,7 +84,7 @@ async fn applications_with_one_name_are_distinguishable() {
 }
 
 #[tokio::test]
-async fn user_can_not_end_the_grant_of_another() {
+async fn user_cannot_end_a_grant_of_another_user() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
     let theirs = granted(&example, "mail", "bea", "battery").await;
     granted(&example, "mail", "ada", "correct horse").await;

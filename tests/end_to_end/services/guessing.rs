@@ -36,7 +36,7 @@ async fn ten_wrong_passwords_throttle_that_user_only() {
 
 // Regression: the login page and the password grant counted guesses separately.
 #[tokio::test]
-async fn login_page_and_token_endpoint_share_their_count() {
+async fn login_page_and_token_endpoint_share_a_guess_count() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
     let http = reqwest::Client::new();
     let grant = async |username: &str, password: &str| {

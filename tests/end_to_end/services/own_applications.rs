@@ -168,7 +168,7 @@ async fn removed_application_loses_grants_and_frees_a_slot() {
 }
 
 #[tokio::test]
-async fn user_can_not_touch_the_application_of_another() {
+async fn user_cannot_change_an_application_of_another_user() {
     for (example, _kept) in on_each_storage("[]", USERS, SCOPES).await {
         let (ada, bea) = (Browser::new(&example), Browser::new(&example));
         let (id, secret) = registered(&ada, ("ada", "correct horse")).await;

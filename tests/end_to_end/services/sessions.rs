@@ -166,7 +166,7 @@ async fn form_of_another_site_neither_logs_in_nor_out() {
 
 // covers: B46
 #[tokio::test]
-async fn login_form_from_before_a_login_leads_on() {
+async fn login_form_loaded_before_a_login_still_continues() {
     let example = Example::with(CLIENTS, TWO_USERS, SCOPES, &[]);
     let cookies = Cookies::new(&example);
     let (old, old_request) = (cookies.get("/login?next=/connected").await, cookies.get(AUTHORIZE).await);
@@ -191,7 +191,7 @@ async fn login_form_from_before_a_login_leads_on() {
 
 // covers: B46
 #[tokio::test]
-async fn login_form_that_is_sent_twice_leads_on() {
+async fn login_form_that_is_sent_twice_still_continues() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let cookies = Cookies::new(&example);
     let form = cookies.get(AUTHORIZE).await;

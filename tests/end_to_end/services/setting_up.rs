@@ -5,7 +5,7 @@ use serde_json::Value;
 use end_to_end::example::{Browser, Example, Folder};
 
 #[test]
-fn unfit_issuer_address_is_refused_with_advice() {
+fn invalid_issuer_address_is_refused_with_advice() {
     let complaint = Example::refusal(&["--listen", "0.0.0.0:0"]);
     assert!(complaint.contains("0.0.0.0") && complaint.contains("--issuer"), "{complaint}");
     // The error for a given issuer says what is wrong, and suggests to leave the flag out.

@@ -65,7 +65,7 @@ async fn removed_key_is_gone_and_its_tokens_fail() {
 }
 
 #[test]
-fn key_is_removed_only_from_a_storage_that_lasts() {
+fn key_removal_needs_a_persistent_storage() {
     let refusal = Example::refusal(&["--storage", "memory", "--remove-key", "kid"]);
     assert!(refusal.contains("needs a database"), "{refusal}");
     let refusal = Example::refusal(&["--without", "signing-keys", "--remove-key", "kid"]);

@@ -26,7 +26,7 @@ async fn rest(mut stream: TcpStream) -> String {
 
 // Regression: a client that sent only half a request held its connection for as long as it liked.
 #[tokio::test]
-async fn half_a_request_ends_after_ten_seconds() {
+async fn incomplete_request_ends_after_ten_seconds() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let begun = Instant::now();
     let form = |path: &str, begin: &str| {
