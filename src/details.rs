@@ -1,6 +1,6 @@
 //! The extensible parts of records, for members that later versions add.
 //!
-//! Each is stored as one JSON object. A version keeps and ignores members that it does not know. But if the member
+//! Each part is stored as one JSON object. A version keeps and ignores members that it does not know. But if the member
 //! `crit`, an array of names, contains an unknown name, the record fails closed: no token is issued or accepted for it.
 //! *Known* means enforced by this version. A member that restricts is critical; other additions are not. A member never
 //! changes its format: a new format gets a new name.

@@ -349,7 +349,7 @@ mod tests {
         assert!(waits(&limiter, &old, later).is_none() && waits(&limiter, &new, later).is_some());
     }
 
-    // Regression: one visitor could flush the counts of all.
+    // Regression: one visitor could displace the counts of all other visitors.
     #[test]
     fn made_up_names_of_one_peer_displace_no_other_count() {
         let limiter = Limiter::new(()).allow(3, Duration::MINUTE);
@@ -391,7 +391,7 @@ mod tests {
     fn making_room_drops_half_of_the_counts() {
         let limiter = limiter();
         flood(&limiter, MOST_COUNTS, START);
-        // A minute after the first failure, one of them is over and the others are not.
+        // A minute after the first failure, its count is over and the other counts are not.
         let later = START + Duration::MINUTE;
         limiter.count(key(b"owner", "new", None), later);
         assert_eq!(limiter.counts().len(), MOST_COUNTS / 2);

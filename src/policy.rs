@@ -83,7 +83,7 @@ pub struct Policy {
     ///
     /// The lifetime of an access token is the present one of the policy or the client. If a
     /// [`TokenCustomizer`](crate::customizer::TokenCustomizer) makes or made it shorter than this interval, set the
-    /// interval to that lifetime. Otherwise clients that refresh each time have to wait with an expired token.
+    /// interval to that lifetime. Otherwise clients that refresh whenever a token expires have to wait.
     pub refresh_interval: Duration,
     /// When refresh tokens are issued. Default: always, to clients that may refresh.
     pub refresh_tokens: RefreshTokens,

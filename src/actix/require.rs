@@ -19,7 +19,7 @@ use crate::server::{BearerCheck, MissingRequire, Requirement};
 
 /// Returns middleware that requires an access token with all of these scopes before a handler runs.
 ///
-/// Otherwise, the response is that of RFC 6750 §3: 401 with a challenge that names the scopes, or 403
+/// A request without such a token gets the response of RFC 6750 §3: 401 with a challenge that names the scopes, or 403
 /// `insufficient_scope`. The 403 names all scopes, including those of outer middleware. A handler behind the middleware
 /// extracts the rights of the token as an [`Access`]. The middleware reads only the header, like the extractor
 /// [`Bearer`](crate::Bearer), and does not need the data of the app. An
@@ -53,8 +53,8 @@ use crate::server::{BearerCheck, MissingRequire, Requirement};
 ///
 /// # Panics
 /// `scopes` is empty, a scope is malformed, or the server does not offer a scope. Such a mistake is found when the
-/// app is built. A [`ResourceServer`](crate::ResourceServer) does not know the scopes of the
-/// server, so it panics only for malformed scopes. With a scope that the server does not offer, each request gets 403.
+/// app is built. A [`ResourceServer`](crate::ResourceServer) does not know the scopes of the server, so it panics only
+/// for malformed scopes. With a scope that the server does not offer, each request gets 403.
 pub fn require<T: AsRef<str>>(check: impl Into<BearerCheck>, scopes: impl IntoIterator<Item = T>) -> Require {
     Require(Requirement::new(check, scopes))
 }

@@ -7,7 +7,7 @@ use super::progress::Progress;
 /// The way in which a request reached the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
-    /// With all its parameters in the query or the body.
+    /// The request came with all its parameters in the query or the body.
     Plain,
 }
 

@@ -7,8 +7,8 @@ use crate::client::Client;
 use crate::error::{Error, ErrorCode, Refusal};
 use crate::http::{Languages, Response};
 
-/// Renders the pages that the library shows. Each method has a plain default in English. Implement those whose page
-/// should have your design and the language of the user.
+/// Renders the pages that the library shows. Each method has a plain default in English. Implement the methods
+/// whose page should have your design and the language of the user.
 ///
 /// No value is escaped: [`escape`] every value that you put into a page, including error codes, because extensions
 /// define their own.

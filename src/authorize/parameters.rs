@@ -39,7 +39,7 @@ pub(super) const MAX_SIZE: usize = 16 * 1024;
 /// The decoded parameters of a request: those that the library reads and those that capabilities declare. Each occurs
 /// once and is not empty.
 ///
-/// One string holds all values. Separate strings caused a third of all allocations of an authorization.
+/// One string holds all values. Separate strings would cause a third of all allocations of an authorization.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Parameters {
     /// The concatenated values.

@@ -17,7 +17,7 @@ use crate::server::{BearerCheck, MissingRequire, Requirement};
 
 /// Returns a layer that requires an access token with all of these scopes before a handler runs.
 ///
-/// Otherwise, the response is that of RFC 6750 §3: 401 with a challenge that names the scopes, or 403
+/// A request without such a token gets the response of RFC 6750 §3: 401 with a challenge that names the scopes, or 403
 /// `insufficient_scope`. The 403 names all scopes, including those of an outer layer. A handler behind the layer
 /// extracts the rights of the token as an [`Access`]. The layer reads only the header, like the extractor
 /// [`Bearer`](crate::Bearer), and does not need the state of the router. An
@@ -49,9 +49,8 @@ use crate::server::{BearerCheck, MissingRequire, Requirement};
 ///
 /// # Panics
 /// `scopes` is empty, a scope is malformed, or the server does not offer a scope. Such a mistake is found when the
-/// router is built. A [`ResourceServer`](crate::ResourceServer) does not know the scopes of
-/// the server, so it panics only for malformed scopes. With a scope that the server does not offer, each request gets
-/// 403.
+/// router is built. A [`ResourceServer`](crate::ResourceServer) does not know the scopes of the server, so it panics
+/// only for malformed scopes. With a scope that the server does not offer, each request gets 403.
 pub fn require<T: AsRef<str>>(check: impl Into<BearerCheck>, scopes: impl IntoIterator<Item = T>) -> Require {
     Require(Requirement::new(check, scopes))
 }

@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    /// Guards against a list that differs from that of Unicode.
+    /// Fails if the list differs from that of Unicode.
     #[test]
     fn invisible_characters_are_those_of_unicode() {
         let (categories, ignorable) =

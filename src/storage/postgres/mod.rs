@@ -4,9 +4,9 @@
 //! A statement is atomic, and every method needs one statement if the first attempt succeeds. (The purge, and the
 //! revocation of more than a thousand grants, need several.) So a cancelled call leaves no transaction open.
 //!
-//! [`redeem`](steps) locks the row of the token and of its grant before it checks them. So of many calls that race one
-//! wins, and none wins against a revocation. If nothing was redeemed, a second statement reads the rows again to find
-//! out why, because the first one still sees the rows from before it waited.
+//! [`redeem`](steps) locks the row of the token and of its grant before it checks them. So of many racing calls
+//! one wins, and no call wins against a revocation. If nothing was redeemed, a second statement reads the rows again to
+//! find out why, because the first statement still sees the rows from before it waited.
 
 mod clients;
 mod ephemeral;
@@ -59,8 +59,8 @@ use super::sql::{Cells, failed, is_transport_failure, unreadable};
 /// | revocation of grants | 2; the second looks for derived grants |
 /// | repeated refresh | 5 |
 ///
-/// Finding the client takes one more. A redemption that finds its token spent takes one more. So does a statement that
-/// a connection prepares for the first time, and a connection that was idle for more than a second.
+/// One more round trip is needed to find the client, to redeem a token that turns out to be spent, for a statement that
+/// a connection prepares for the first time, and for a connection that was idle for more than a second.
 ///
 /// `sqlx` sends one message when a connection returns to the pool. The next user of that connection waits for the
 /// reply, so give the pool some spare connections.
@@ -217,8 +217,8 @@ struct RefusedRow {
 ///   continue.
 /// * `foreign_key_violation` (23503): a purge was about to remove a grant that just got a token from a node whose clock
 ///   is behind.
-/// * A pipe that broke while the step was sent: the commit is sent last. (If a proxy reports this after a commit, the
-///   repeated step meets its own rows and fails, or finds its own attempt.)
+/// * A pipe that broke while the step was sent, because the commit is the last part that is sent. (If a
+///   proxy reports this after a commit, the repeated step meets its own rows and fails, or finds its own attempt.)
 ///
 /// `statement_completion_unknown` (40003) is not in the list, and neither is an error that ended the connection.
 fn was_rolled_back(error: &sqlx::Error) -> bool {

@@ -14,7 +14,7 @@ use crate::storage::sql::{
     Cells, DEFAULT_PREFIX, DEFAULT_TIMEOUT, TableNames, check_migrations, check_timeout, migrator, run_migrations,
 };
 
-/// The migrations, in order. Released ones never change.
+/// The migrations, in order. Released migrations never change.
 const MIGRATIONS: [(i64, &str, &str); 1] =
     [(1, "clients, grants, tokens", include_str!("../../../migrations/sqlite/0001_clients_grants_tokens.sql"))];
 

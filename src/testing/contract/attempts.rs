@@ -18,7 +18,7 @@ fn its_own_work(t: &Trial<'_>) -> Outcome {
     let (successors, late) = (t.successors(10, &of, &old), t.successors(20, &of, &old));
     t.node(0).must_redeem(&order, &successors)?;
     let before = t.node(0).row(old.hash)?;
-    // A later time, after the token has expired, and another end of the grant.
+    // The repeated attempt has a later time, after the token has expired, and a different end of the grant.
     let again = Redemption { at: t.at(DAY + HOUR), grant_expires_at: t.at(9 * DAY), ..order.clone() };
     for node in t.nodes() {
         for order in [&order, &again] {
@@ -41,7 +41,7 @@ fn many_times_at_once(t: &Trial<'_>) -> Outcome {
         let order = t.spend(&old, base);
         let successors = t.successors(base + 10, &of, &old);
         for answer in t.race(round, RUNNERS, |_, node| node.redeem(&order, &successors))? {
-            t.expect_eq("the result of each of them", &RedeemOutcome::Done, &answer);
+            t.expect_eq("the result of each copy of an attempt", &RedeemOutcome::Done, &answer);
         }
         t.expect_eq("how many of its two successors are stored", &2, &t.node(1).count(&successors)?);
     }

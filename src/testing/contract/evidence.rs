@@ -79,7 +79,7 @@ fn dead_families_go(t: &Trial<'_>) -> Outcome {
             t.expect_eq(&what, &left, &t.node(1).count(tokens)?);
         }
     }
-    // Only the third grant: the second was revoked before.
+    // Only the third grant is revoked now: the second was revoked before.
     let app = GrantSelector::Client(t.client("app"));
     let unrevoked = t.node(1).revoke(&app, t.at(11 * DAY))?;
     t.expect_eq("the number of stored grants that are not revoked", &1, &unrevoked);

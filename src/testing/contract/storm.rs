@@ -127,7 +127,7 @@ fn open_and_revoke(runner: &Runner<'_>) -> Outcome {
             patiently(|| node.revoke(&GrantSelector::Id(of.id), at))?;
             runner.answered();
         }
-        // At once, and again at the end.
+        // Checks the grant now, and again at the end.
         for token in tokens {
             t.expect_eq("the revoked_at of a grant", &revoked_at, &patient_row(witness, token.hash)?.1.revoked_at);
             all.push((token, revoked_at));

@@ -13,7 +13,7 @@ pub(super) const CASES: &[Named] = &[
 ];
 
 pub(super) const CASES_OF_PROCESSES: &[Named] =
-    &[("a write of one process is visible to the next read of every other", written_here_is_read_there)];
+    &[("a write of one process is visible to the next read of every other process", written_here_is_read_there)];
 
 fn written_here_is_read_there(t: &Trial<'_>) -> Outcome {
     for (number, writer) in (0..).step_by(10).zip(t.nodes()) {

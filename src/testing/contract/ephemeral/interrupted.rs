@@ -40,7 +40,7 @@ fn contest(runner: &Runner<'_>) -> Outcome {
                 t.expect(is_whole, "a key that is Taken has the entry of one of the two runners", "it has not");
             }
         }
-        // At once, and again at the end.
+        // Checks the entry now, and again at the end.
         for (key, version) in if step + 1 == runner.steps() { &own[..] } else { &own[own.len().saturating_sub(1)..] } {
             let found = patiently(|| witness.get(key, t.at(START)))?;
             let mine = value(number % 2);

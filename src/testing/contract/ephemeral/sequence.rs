@@ -81,7 +81,7 @@ fn identified_by_digest(t: &Trial<'_>) -> Outcome {
     t.expect_eq("the taken value", &Some(b"first".to_vec()), &t.store(1).take(&alias, t.at(SECOND))?);
     t.expect_entry("a taken entry", None, t.store(2).get(&key, t.at(SECOND))?.as_ref());
 
-    // Also over an expired entry.
+    // An insert replaces an expired entry with the same digest.
     t.store(0).insert_new(&key, b"old", t.at(HOUR), t.at(START))?;
     t.store(1).insert_new(&alias, b"new", t.at(DAY), t.at(HOUR))?;
     let found = t.store(2).get(&key, t.at(HOUR))?;
@@ -102,7 +102,11 @@ fn replaced(t: &Trial<'_>) -> Outcome {
         let expires_at = t.at(if step % 2 == 0 { DAY } else { HOUR });
         let store = t.store(step.into());
         let new = store.replace_done(&key, last, &[step; 3], expires_at, t.at(SECOND))?;
-        t.expect(!versions.contains(&new), "a replaced entry has another version", "it has one that it had before");
+        t.expect(
+            !versions.contains(&new),
+            "a replaced entry has another version",
+            "it has a version that it had before",
+        );
         for old in &versions {
             let late = t.store(0).replace(&key, *old, b"late", t.at(DAY), t.at(SECOND))?;
             t.expect_eq("the version of a replacement under an old version", &None, &late);
@@ -147,7 +151,7 @@ fn versions(t: &Trial<'_>) -> Outcome {
         see(&mut seen, "an expiry", store.insert_new(&key, b"4", end + HOUR, end)?);
         for old in &seen[..seen.len() - 1] {
             let late = t.store(0).replace(&key, *old, b"late", t.at(DAY), end)?;
-            t.expect_eq("the version of a replacement under a version of an entry before", &None, &late);
+            t.expect_eq("the version of a replacement under a version of an earlier entry", &None, &late);
         }
         store.purge_all(end + HOUR)?;
     }
@@ -177,7 +181,7 @@ fn bytes(t: &Trial<'_>) -> Outcome {
         let version = t.store(0).insert_new(&other, b"short", t.at(HOUR), t.at(START))?;
         let version = t.store(1).replace_done(&other, version, value, t.at(HOUR), t.at(START))?;
         let found = t.store(2).get(&other, t.at(START))?;
-        t.expect_entry("a value that was put in place of another", Some((value, t.at(HOUR))), found.as_ref());
+        t.expect_entry("a value that replaced another value", Some((value, t.at(HOUR))), found.as_ref());
         let entry = Versioned { value: value.to_vec(), version, expires_at: t.at(HOUR) };
         listed.push(Due { key: other, entry });
     }
@@ -213,9 +217,9 @@ fn expiry(t: &Trial<'_>) -> Outcome {
         }
         // By a clock that is behind, the entry is still live: none of these calls has removed it.
         let now = end - TICK;
-        t.expect_entry("an entry a microsecond before", Some((b"1", end)), store.get(&key, now)?.as_ref());
+        t.expect_entry("an entry a microsecond before its expiry", Some((b"1", end)), store.get(&key, now)?.as_ref());
         let taken = store.insert(&key, b"2", end + DAY, now)?;
-        t.expect_eq("an insert a microsecond before", &Inserted::Taken, &taken);
+        t.expect_eq("the result of an insert a microsecond before the expiry", &Inserted::Taken, &taken);
     }
     let other = t.store(1).insert_new(&key, b"2", end + HOUR, end)?;
     t.expect_entry("the next entry", Some((b"2", end + HOUR)), t.store(2).get(&key, end)?.as_ref());
@@ -244,7 +248,7 @@ fn due(t: &Trial<'_>) -> Outcome {
         expected.push((key, expires_at));
     }
     expected.sort_by_key(|(key, expires_at)| (*expires_at, *key.as_bytes()));
-    // Long before and long after their expiry.
+    // The list is read long before and long after the expiry of the entries.
     for (ticks, until) in [(-1, 0), (0, 3), (1, 6), (2, 9), (3, 12), (1_000_000_000, 12)] {
         let at = t.at(HOUR) + TICK * ticks;
         for limit in [0, 1, 4, 100] {
@@ -262,7 +266,9 @@ fn due(t: &Trial<'_>) -> Outcome {
     };
     t.store(3).replace_done(&key, version, b"claimed", t.at(DAY), t.at(SECOND))?;
     t.store(3).take(&expected[1].0, t.at(SECOND))?;
-    t.expect_eq_lists_soon("what is still due", &expected[2..6], || Ok(places(&t.store(1).due(own, at, 100)?)))?;
+    t.expect_eq_lists_soon("the entries that are still due", &expected[2..6], || {
+        Ok(places(&t.store(1).due(own, at, 100)?))
+    })?;
     let claimed = || -> Outcome<Vec<_>> {
         let mut all = places(&t.store(1).due(own, t.at(DAY), 100)?);
         all.retain(|(other, _)| *other == key);
@@ -282,7 +288,7 @@ fn purge(t: &Trial<'_>) -> Outcome {
     for number in 0..14 {
         t.store(0).insert_new(&t.key(number), b"value", end_of(number), before - Duration::HOUR)?;
     }
-    t.expect_eq("what a purge removes that may remove nothing", &0, &t.store(1).purge(before, 0)?);
+    t.expect_eq("the number of entries that a purge with the limit 0 removes", &0, &t.store(1).purge(before, 0)?);
     let mut removed = Vec::new();
     for node in 0..4 {
         removed.push(t.store(node).purge(before, 3)?);
