@@ -544,7 +544,7 @@ async fn bearer_check_asks_subject_status_by_policy() {
         assert!(event.contains(&format!("status: {status:?}")), "{event}");
     }
     t.users.set_status("alice", SubjectStatus::Active);
-    assert_eq!(refusal(&t, &issued.access_token).await, expected, "its grant was revoked");
+    assert_eq!(refusal(&t, &issued.access_token).await, expected, "the grant was revoked");
 }
 
 /// Returns the whole response to a request with a token that must be refused.

@@ -1385,7 +1385,7 @@ async fn client_can_be_given_shorter_lifetimes_than_others() {
 
     let late = (t.authorize(&short).approve_as("alice").await, t.authorize(&usual).approve_as("alice").await);
     t.clock.advance(Duration::seconds(10));
-    assert_eq!(late.0.redeem().await.unwrap_err().refusal(), Some(&Refusal::GrantEnded), "its code has expired");
+    assert_eq!(late.0.redeem().await.unwrap_err().refusal(), Some(&Refusal::GrantEnded), "the code has expired");
     let others = late.1.redeem().await.unwrap();
     assert_eq!(others.expires_in, Duration::hours(1));
 

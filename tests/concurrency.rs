@@ -501,7 +501,7 @@ fn crosswise_writes_of_two_hashes_let_one_win() {
     use rows::*;
     const ROUNDS: usize = 20_000;
     let storage = MemoryStorage::new();
-    // These threads must overlap as closely as possible: a barrier would let one pass long before the other.
+    // These threads must overlap as closely as possible. With a barrier, one thread could pass long before the other.
     let arrived = AtomicU64::new(0);
     let wins = [0, 1].map(|_| AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -583,7 +583,7 @@ async fn family_is_either_purged_or_used_whole() {
             let order = spend(TOKENS as u64 - 1, 0);
             let outcome = late.redeem(&order, &[access(900, 0), refresh(901, 0)]).await.unwrap();
             let is_done = matches!(outcome, RedeemOutcome::Done);
-            // The access token has expired by the clock of the others.
+            // By the clock of the other nodes, the access token has expired.
             assert_eq!(late.find(&hash(901)).await.unwrap().is_some(), is_done, "round {round}: {outcome:?}");
             is_done
         });

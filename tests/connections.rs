@@ -227,7 +227,7 @@ where
     let client = Client::public("app").authorization_code([CB]).name("An app").build().unwrap();
     storage.register(client).await.unwrap();
 
-    // The oldest grant is the only one of its client. Among the others, one is derived and one has only a code.
+    // The oldest grant is the only grant of its client. One of the other grants is derived, and one has only a code.
     open(&storage, grant(0, "oldest")).await;
     for number in 1..=998 {
         open(&storage, grant(number, if number % 10 == 0 { "tool" } else { "app" })).await;

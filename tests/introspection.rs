@@ -192,7 +192,7 @@ async fn introspection_of_dead_token_says_only_inactive() {
     active(&t, &app, refresh_of(&expired).expose()).await;
     t.clock.advance(Duration::days(14));
     assert_inactive(&t, &app, refresh_of(&expired).expose()).await;
-    assert_eq!(t.events.count("introspection_refused"), 0, "none of this was an error");
+    assert_eq!(t.events.count("introspection_refused"), 0, "an inactive token is no error");
 }
 
 // covers: IN-03 (RFC 7662 §4), IN-08 (RFC 7662 §2.2), AMB-20, B24
@@ -461,7 +461,7 @@ async fn typed_request_gives_the_same_answer() {
     let request = || IntrospectionRequest::of(tokens.access_token.expose());
 
     let told = t.introspection_request(&request().client_secret_basic(&api.id, secret)).await.unwrap();
-    let token = told.active().expect("it is active");
+    let token = told.active().expect("the token is active");
     assert_eq!(token.grant.subject, Some(Subject::new("alice").unwrap()));
     assert_eq!(token.token.expires_at, t.clock.now() + Duration::hours(1));
     assert!(token.extra.is_empty());

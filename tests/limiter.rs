@@ -612,8 +612,8 @@ async fn clock_set_back_neither_locks_out_nor_resets() {
         assert_eq!(status(&t, &right(&app, HOME)).await, 200, "{by}");
         assert_eq!(status(&t, &login(&app, "alice", "correct horse", "192.0.2.8")).await, 200, "{by}");
     }
-    // Requests read the clock before they are counted, so a failure may be counted after a slightly later one: that
-    // must not restart the count.
+    // Requests read the clock before they are counted, so a failure may be counted after a slightly later failure.
+    // This must not restart the count.
     assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);
     t.clock.advance(Duration::milliseconds(-1));
     assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);

@@ -332,7 +332,7 @@ async fn revoked_token_is_refused_after_the_cache_time() {
             setup.check(&tokens.access_token).await.unwrap();
             setup.t.clock.advance(Duration::SECOND);
         }
-        setup.assert_refused(&tokens.access_token, 401, "invalid_token", "it is revoked").await;
+        setup.assert_refused(&tokens.access_token, 401, "invalid_token", "the token is revoked").await;
     }
 }
 
@@ -348,7 +348,7 @@ async fn cached_token_is_refused_when_it_expires() {
     // The server can no longer be reached, so only the cache could accept the token.
     *setup.endpoint.0.is_down.lock().unwrap() = true;
     setup.t.clock.advance(Duration::milliseconds(1));
-    setup.assert_refused(&tokens.access_token, 401, "invalid_token", "it has expired").await;
+    setup.assert_refused(&tokens.access_token, 401, "invalid_token", "the token has expired").await;
     assert_eq!(setup.endpoint.calls(), 1);
 }
 

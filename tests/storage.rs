@@ -355,7 +355,7 @@ async fn purge_of_large_family_takes_expired_access_tokens_only() {
         assert_eq!(found.is_some(), token.expires_at > at(HOUR), "{:?}", token.hash);
         assert!(found.is_none_or(|found| found.token.hash == token.hash));
     }
-    // New tokens may reuse the slots of removed ones, but an old hash does not find them.
+    // New tokens may reuse the slots of removed tokens, but the hash of a removed token does not find them.
     let order = Redemption { consume: false, seed: None, grant_expires_at: at(DAY), ..spend(&tokens[0], 1) };
     let new = |number: u32| StoredToken { hash: hash_of_many(900_000 + number), ..access_token(0, &of) };
     let mut new: Vec<_> = (0..50).map(new).collect();

@@ -40,7 +40,7 @@ async fn target_is_the_request_that_the_flow_sends() {
 
 async fn location(flow: Flow<'_>) -> String {
     let response = flow.approve_as("alice").await.response.into_http();
-    response.header("location").expect("it redirects").to_owned()
+    response.header("location").expect("the response redirects").to_owned()
 }
 
 /// Whether the flow of a test fails at this location.

@@ -805,7 +805,7 @@ async fn failing_keys_are_logged_as_error_without_the_cause() {
 
 #[cfg(any(feature = "axum", feature = "actix-web"))]
 impl Stage {
-    /// Asserts that a request was refused at the token endpoint, within the endpoint's span, within this one.
+    /// Asserts that a request was refused in the span of the token endpoint, which is inside the span `outer`.
     fn assert_refused_within(&self, outer: &str) {
         let logged = self.log.take_one();
         assert_eq!(logged.fields["event"], "token_refused");

@@ -64,7 +64,7 @@ impl SignedFormat for Signing {
     }
 
     async fn text(&self, id: &AccessToken, row: &StoredToken, grant: &Grant) -> Result<AccessToken, Error> {
-        self.permits.acquire().await.expect("it is never closed").forget();
+        self.permits.acquire().await.expect("the semaphore is never closed").forget();
         if self.fails.load(Ordering::SeqCst) {
             return Err(StorageError::unavailable("the key can't be reached").into());
         }
@@ -182,7 +182,7 @@ async fn identifier_of_a_signed_token_opens_nothing() {
         assert!(matches!(refusal_of(refused), Refusal::UnknownToken), "{wrong}");
     }
     let refused = t.refresh(&app, &RefreshToken::new(text)).await;
-    assert!(matches!(refusal_of(refused), Refusal::UnknownToken), "it is no refresh token");
+    assert!(matches!(refusal_of(refused), Refusal::UnknownToken), "the access token is no refresh token");
     assert!(t.bearer(&tokens.access_token).await.is_ok());
 }
 
@@ -240,7 +240,7 @@ async fn failed_signature_leaves_nothing_behind() {
     assert_eq!(t.events.count("refresh_repeated"), 0);
 }
 
-// Regression: a failing signer does not tell whether a refresh token was spent within its window.
+// Regression: the response revealed whether a refresh token was spent within its grace window if the signer failed.
 #[tokio::test]
 async fn failed_signature_answers_refresh_and_repeat_alike() {
     let (t, app, signing) = server().await;
@@ -306,7 +306,7 @@ async fn repeated_refresh_gets_the_same_token_signed_again() {
     let [one, other] =
         [&first.access_token, &again.access_token].map(|token| token.expose().split('.').collect::<Vec<_>>());
     assert_eq!(one[..2], other[..2], "identifier, scope and expiry");
-    assert_ne!(one[2..], other[2..], "it is another signature");
+    assert_ne!(one[2..], other[2..], "the signatures differ");
     assert!(t.bearer(&first.access_token).await.is_ok());
     assert!(t.bearer(&again.access_token).await.is_ok());
     let secret = app.secret.as_ref().unwrap();

@@ -164,7 +164,8 @@ async fn parameters_fit_a_smaller_max_body() {
         };
         let form =
             format!("form_token={}&decision=approve&scope=user%3Aread", ask_alice(back).await.form_token(SESSION));
-        let (resumed, _) = t.server.resume_form(&Request::post_form("/consent", form), SESSION).await.expect("it fits");
+        let (resumed, _) =
+            t.server.resume_form(&Request::post_form("/consent", form), SESSION).await.expect("the form fits");
         assert!(resumed.approve(by("alice")).await.code().is_some());
         assert_page(&refused(&t, &sized(most + 1)).await, 413, "invalid_request", TOO_LARGE);
     }

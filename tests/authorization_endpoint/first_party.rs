@@ -72,7 +72,7 @@ async fn first_party_with_unproven_redirect_needs_a_click() {
         for _ in 0..2 {
             let Interaction::Consent(asked) = next(&t, &ask).await else { panic!("{uri}: alice was not asked") };
             assert_eq!(asked.reason(), ConsentReason::Confirm, "{uri}");
-            let resumed = t.server.resume(&asked.form_token(SESSION), SESSION).await.expect("its form");
+            let resumed = t.server.resume(&asked.form_token(SESSION), SESSION).await.expect("the form of this session");
             assert_eq!(resumed.reason(), ConsentReason::Confirm);
             assert!(resumed.approve(crate::ask::by("alice")).await.code().is_some());
             assert!(last_event(&t).contains("consent: Confirmed"), "{}", last_event(&t));

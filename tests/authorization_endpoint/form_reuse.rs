@@ -116,7 +116,7 @@ async fn used_form_stays_used_until_it_expires() {
     let form_token = asked.form_token(SESSION);
     assert_error(&submit(&t, &form_token, Deny).await, CALLBACK, "access_denied", STATE);
     // A host may show a form again, for example with a remark. Both pages then have the same form.
-    let shown_again = t.server.resume(&form_token, SESSION).await.expect("it is good").form_token(SESSION);
+    let shown_again = t.server.resume(&form_token, SESSION).await.expect("the form is good").form_token(SESSION);
     assert_eq!(shown_again, form_token);
     t.clock.advance(Duration::minutes(20));
     t.server.purge(1000).await.unwrap();

@@ -288,7 +288,7 @@ async fn form_with_a_removed_redirect_uri_is_refused() {
     let answer = refused(&t, &token, SESSION).await;
     assert_page(&answer, 400, "invalid_request", "the redirect URI is not registered for this client");
 
-    // The request named no redirect URI, so it meant the one registered then, not the present one.
+    // The request named no redirect URI, so it meant the URI that was registered then, not the present URI.
     let other = t.public_client(CALLBACK).await;
     let token = sealed(&t, &Ask::code(&other).without("redirect_uri")).await;
     change(&t, &other, |parts| {
@@ -390,7 +390,7 @@ async fn form_of_another_issuer_is_refused() {
         .build()
         .await
         .unwrap();
-    let answer = other.resume(&token, SESSION).await.expect_err("another issuer asked");
+    let answer = other.resume(&token, SESSION).await.expect_err("a form of another issuer");
     assert_page(&answer.into(), 400, "invalid_request", WRONG_SESSION);
     drop(first.server.resume(&token, SESSION).await.expect("the server that made the form accepts it"));
 }

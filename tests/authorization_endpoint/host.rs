@@ -56,7 +56,8 @@ pub(crate) fn responded(interaction: Interaction) -> Response {
 /// Lets a user decide on the consent page: with its form, and an approval for this session.
 pub(crate) async fn approve_by_form(t: &TestServer, consent: &Consent, session: &UserSession) -> Response {
     let form = format!("form_token={}&decision=approve&scope=user%3Aread", consent.form_token(SESSION));
-    let (consent, form) = t.server.resume_form(&Request::post_form("/consent", form), SESSION).await.expect("its form");
+    let (consent, form) =
+        t.server.resume_form(&Request::post_form("/consent", form), SESSION).await.expect("the form of this session");
     assert!(form.approved);
     consent.approve(Approval::by(session).scope(form.scope)).await.into()
 }

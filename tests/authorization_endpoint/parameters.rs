@@ -1,4 +1,4 @@
-//! How parameters are read: empty, unknown, repeated, broken and hostile ones.
+//! How empty, unknown, repeated, broken and hostile parameters are read.
 
 use grantor::testing::TestServer;
 use grantor::{Client, Request};

@@ -54,7 +54,7 @@ async fn events_name_the_peer_of_their_request() {
         let fields = [("form_token", token), ("decision", "approve")];
         Request::post_form("/consent", form(&fields)).with_peer(ELSEWHERE)
     };
-    let (resumed, _) = t.server.resume_form(&submit(&form_token), SESSION).await.expect("its form");
+    let (resumed, _) = t.server.resume_form(&submit(&form_token), SESSION).await.expect("the form of this session");
     drop(resumed.approve(by("alice")).await);
     assert_eq!(told(), [("authorization_approved", Some(ELSEWHERE))]);
     drop(t.server.resume_form(&submit("forged"), SESSION).await.expect_err("a forged form"));

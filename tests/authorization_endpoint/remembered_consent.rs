@@ -202,8 +202,8 @@ async fn consent_is_skipped_only_if_one_live_grant_covers_all() {
     assert!(!consented(&t, &ask("user:read"), "alice").await, "nothing was granted yet");
     grant(&t, &app, "user:read").await;
     assert!(consented(&t, &ask("user:read"), "alice").await);
-    assert!(!consented(&t, &ask("user:read"), "bob").await, "another user");
-    assert!(!consented(&t, &Ask::code(&other), "alice").await, "another client");
+    assert!(!consented(&t, &ask("user:read"), "bob").await, "another user did not consent");
+    assert!(!consented(&t, &Ask::code(&other), "alice").await, "another client has no consent");
     assert!(!consented(&t, &ask("user:read user:write"), "alice").await, "more than was granted");
     grant(&t, &app, "user:write").await;
     assert!(!consented(&t, &ask("user:read user:write"), "alice").await, "two grants are not one");
@@ -254,7 +254,7 @@ async fn only_an_approval_on_a_page_is_consent() {
     t.token_as(&app, request).await.expect("the password grant works");
     t.token_as(&app, grantor::TokenRequest::client_credentials().scope("user:read"))
         .await
-        .expect("so does the machine");
+        .expect("the machine gets a token");
     assert!(!consented(&t, &Ask::code(&app), "alice").await);
     grant(&t, &app, "user:read").await;
     assert!(consented(&t, &Ask::code(&app), "alice").await);

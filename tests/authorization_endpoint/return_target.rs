@@ -118,7 +118,8 @@ async fn parameters_of_16_kib_work_through_login() {
     assert!(again.return_target().len() <= target.len());
     let asked = grantor::testing::ask(again, subject("alice")).await;
     let form = format!("form_token={}&decision=approve&scope=user%3Aread", asked.form_token(SESSION));
-    let (resumed, _) = t.server.resume_form(&Request::post_form("/consent", form), SESSION).await.expect("it fits");
+    let (resumed, _) =
+        t.server.resume_form(&Request::post_form("/consent", form), SESSION).await.expect("the form fits");
     assert!(resumed.approve(by("alice")).await.code().is_some());
 }
 
@@ -254,7 +255,7 @@ async fn expired_return_target_restarts_the_request() {
     let next = back(&t, &target).await.interaction(Some(&alice)).await;
     assert!(matches!(next, Interaction::Consent(_)), "{next:?}");
     t.clock.advance(Duration::SECOND);
-    assert_eq!(t.server.check_return_target(&target), Some(&*target), "it still leads to this server");
+    assert_eq!(t.server.check_return_target(&target), Some(&*target), "the target still leads to this server");
     let next = back(&t, &target).await.interaction(Some(&alice)).await;
     assert!(matches!(next, Interaction::Login(_)), "an old login counted as fresh: {next:?}");
 }

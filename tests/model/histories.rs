@@ -40,7 +40,7 @@ fn is_long() -> bool {
     std::env::var_os("GRANTOR_LONG").is_some_and(|value| value == "1")
 }
 
-/// The first seed: the given one; otherwise a constant, or a random one in the long run.
+/// The first seed: the given seed, or a constant, or a random number in the long run.
 fn seed() -> u64 {
     let given = std::env::var("GRANTOR_SEED").ok().map(|seed| seed.parse().expect("GRANTOR_SEED is a number"));
     given.unwrap_or_else(|| if is_long() { SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() } else { 1 })

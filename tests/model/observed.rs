@@ -41,7 +41,7 @@ pub(crate) enum Answered {
 /// An observation between two operations.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// The introspected tokens; `None` for an inactive one.
+    /// The introspected tokens; `None` for an inactive token.
     pub(crate) tokens: BTreeMap<Name, Option<Worth>>,
     /// The lists of all users, and of the clients that have grants of their own.
     pub(crate) grants: BTreeMap<GrantId, Listed>,
@@ -110,7 +110,7 @@ impl Model {
         (listed != expected).then(|| format!("the live grants are {listed:?}, not {expected:?}"))
     }
 
-    /// The grants that differ between this model and another, with their tokens.
+    /// The grants that differ between this model and another model, with their tokens.
     pub(crate) fn touched(&self, before: &Self) -> BTreeSet<usize> {
         let grants = self.grants.iter().filter(|(number, grant)| before.grants.get(number) != Some(grant));
         let tokens = self.tokens.iter().filter(|(name, token)| before.tokens.get(name) != Some(token));

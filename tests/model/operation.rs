@@ -110,14 +110,14 @@ pub(crate) enum Operation {
     ClientCredentials {
         asks: Scopes,
     },
-    /// A code is presented: an unused one, or a used one again.
+    /// A client presents an unused code, or a used code again.
     Redeem {
         code: usize,
         again: bool,
         by: By,
         proof: Proof,
     },
-    /// A refresh token is presented: an unused one, or a used one again.
+    /// A client presents an unused refresh token, or a used refresh token again.
     Refresh {
         token: usize,
         again: bool,
@@ -185,7 +185,7 @@ pub(crate) enum Which {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     Scope(Scopes),
-    /// Which of the code and refresh token grant types it may use; at least one.
+    /// Which of the code and refresh token grant types the client may use. There is at least one.
     Grants {
         code: bool,
         refresh: bool,

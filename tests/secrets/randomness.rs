@@ -42,7 +42,7 @@ async fn many_issued_values_are_256_random_bits() {
         new(tokens.access_token.expose());
         let refresh_token = tokens.refresh_token.unwrap();
         new(refresh_token.expose());
-        // Derived tokens must be as random as drawn ones.
+        // Derived tokens must be as random as tokens from the generator.
         let derived = t.refresh(&app, &refresh_token).await.unwrap();
         new(derived.access_token.expose());
         new(derived.refresh_token.unwrap().expose());

@@ -126,7 +126,7 @@ async fn insert_with_lost_answer_fails_then_finds_key_taken() {
     proxy.plan(Plan::LoseAnswer("ON CONFLICT (key)"));
     let lost = storage.insert(&key(2), b"value", end(), start()).await.unwrap_err();
     assert!(lost.is_unavailable(), "{lost:?}");
-    assert!(direct.get(&key(2), start()).await.unwrap().is_some(), "it was committed");
+    assert!(direct.get(&key(2), start()).await.unwrap().is_some(), "the insert was committed");
     assert_eq!(storage.insert(&key(2), b"value", end(), start()).await.unwrap(), Inserted::Taken);
 }
 

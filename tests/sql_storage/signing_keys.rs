@@ -11,7 +11,7 @@ use crate::records::Folder;
 const CALLERS: usize = 16;
 const ROUNDS: usize = 20;
 
-/// Each caller replaces the value as soon as it has read the present one. The stores are handles to the same value.
+/// Each caller reads the present value and replaces it at once. The stores are handles to the same value.
 async fn race(stores: Vec<Arc<dyn KeyStore>>) {
     assert_eq!(stores[0].load_keys().await.unwrap(), None);
     assert!(!stores[0].replace_keys(Some(1), b"too early").await.unwrap());

@@ -247,7 +247,7 @@ async fn raw_basic_secret_needs_the_client_switch() {
         // Each request is one attempt, for any client, so a limiter counts it once.
         let ids: Vec<String> = seen.0.lock().unwrap()[attempts..].to_vec();
         assert_eq!(ids, [&lenient, &strict, "nobody-we-know", &lenient], "{secret}");
-        // If the raw identifier differs from the decoded one, the secret is not read raw either.
+        // If the raw identifier differs from the decoded identifier, the secret is not read raw either.
         let encoded_id = escaped.replace('+', "%2B");
         bad_client(&t, &raw_basic(format!("{encoded_id}:{secret}")), "UnencodedCredentials").await;
         // In a body, the secret is decoded with the form, and not a second time.
@@ -495,7 +495,7 @@ async fn native_app_is_public_without_a_secret() {
     assert!(without_pkce.is_err(), "a native app needs PKCE");
     let tokens = tokens_of(&t, &app).await;
     let body = granted(&t, &refresh(&app, refresh_of(&tokens).expose())).await;
-    assert_ne!(body["refresh_token"], refresh_of(&tokens).expose(), "its tokens rotate");
+    assert_ne!(body["refresh_token"], refresh_of(&tokens).expose(), "the refresh token rotates");
     assert!(body["refresh_token"].is_string());
 }
 

@@ -62,7 +62,7 @@ async fn codes_tokens_and_seeds_are_256_fresh_bits() {
     let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
     let spent = row(&t, refresh_of(&first).hash()).await.0.spent.clone().unwrap();
     places.push((entropy.place_of(spent.seed.unwrap().expose()), 32));
-    // No bit is used twice, so one value reveals nothing about another.
+    // No bit is used twice, so a value reveals nothing about other values.
     places.sort_unstable();
     assert!(places.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "{places:?}");
     assert_ne!(decoded(second.access_token.expose()), decoded(refresh_of(&second).expose()));

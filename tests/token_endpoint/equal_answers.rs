@@ -140,7 +140,7 @@ fn whole(response: &Response) -> String {
     all + text(response)
 }
 
-/// Compares responses with the first one.
+/// Compares each response with the first response.
 #[derive(Default)]
 struct Equal(Option<String>);
 
@@ -242,7 +242,7 @@ const PARAMETERS: [&str; 13] = [
     "resource",
 ];
 
-// Regression: no parameter of a request may reveal whether its refresh token was spent.
+// Regression: the response to some parameters revealed whether the refresh token of the request was spent.
 #[tokio::test]
 async fn broken_parameter_gets_one_answer_in_all_states() {
     type Break = (&'static str, fn(&str) -> String);

@@ -71,7 +71,7 @@ async fn host_endpoint_refuses_as_the_token_endpoint() {
     }
 }
 
-/// Sends a request to both endpoints, and asserts that status, headers, body and event are the same.
+/// Sends a request to both endpoints, and asserts that they give the same status, headers, body and event.
 async fn assert_same_refusal(t: &TestServer, request: &Request) {
     let answer = host_endpoint(t, request).await;
     let expected = t.server.token(request).await;

@@ -114,7 +114,7 @@ fn count(counter: &AtomicUsize) {
     counter.fetch_add(1, Ordering::SeqCst);
 }
 
-/// All grants that were opened, those that ended, and the last tokens of the others.
+/// All grants that were opened, the grants that ended, and the last tokens of the live grants.
 #[derive(Default)]
 struct Grants {
     all: BTreeSet<GrantId>,

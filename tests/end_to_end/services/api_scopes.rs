@@ -66,7 +66,7 @@ async fn each_scope_opens_its_part_of_the_api() {
         "{challenge}"
     );
 
-    // Regression: each change waits for the user's row, so a limit applies before the storage is called.
+    // Regression: changes of one user wait for the same row, and nothing limited them before the storage was called.
     let mut last = rename(&example, &both).await;
     for _ in 0..100 {
         if last.status() == 200 {

@@ -59,7 +59,7 @@ async fn self_registered_application_has_own_scope_only() {
         assert_eq!((status, &tokens["scope"]), (200, &"application".into()), "{tokens}");
         assert_eq!(me(&example, &tokens["access_token"]).await.0, 403);
     }
-    // Users are asked for the other scopes as before, and never for this one.
+    // Users are still asked for the other scopes, and never for `application`.
     let asked = |scope: &str| {
         format!(
             "/authorize?client_id={id}&response_type=code&redirect_uri=https%3A%2F%2Fapp.example%2Fcb{scope}\
@@ -89,7 +89,7 @@ async fn application_getting_many_tokens_is_throttled() {
             (200, _) => issued += 1,
             refused => break refused,
         }
-        assert!(issued < 200, "nothing limits them");
+        assert!(issued < 200, "nothing limits these tokens");
     };
     // One token a second becomes free while the test runs.
     assert!((60..90).contains(&issued), "{issued}");

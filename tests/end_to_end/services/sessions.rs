@@ -337,7 +337,7 @@ async fn consent_form_of_an_earlier_session_is_refused() {
     }
 }
 
-// Regression: a browser sends the cookies of a host to each of its ports.
+// Regression: server and demo client had the same host, and browsers send the cookies of a host to all its ports.
 #[tokio::test]
 async fn session_cookie_host_differs_from_loopback_redirects() {
     let example = Example::start(&[]);

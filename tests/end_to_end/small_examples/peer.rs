@@ -43,7 +43,7 @@ async fn plain_hyper_passes_peer_and_ignores_headers() {
     let builder = AuthorizationServer::builder("https://id.example").storage(storage).authenticator(peers.clone());
     let oauth = builder.scope("profile", "See your name").build().await.unwrap();
 
-    // An address that differs from the real one, so nothing else can be its source.
+    // This address differs from the real address, so it can come only from the code of the example.
     let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

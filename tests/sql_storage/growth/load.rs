@@ -79,7 +79,7 @@ impl Load {
         self.grants / 3
     }
 
-    /// Statements that load families `from` to `to`. `series` makes a table of the numbers between two others, `key`
+    /// Statements that load families `from` to `to`. `series` makes a table of the numbers of a range, `key`
     /// bytes of two numbers and a width, `time` a time from seconds after the start.
     pub fn statements(self, from: u64, to: u64, dialect: &Dialect) -> [String; 2] {
         let Dialect { prefix, series, key, time } = dialect;

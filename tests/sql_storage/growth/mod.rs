@@ -62,7 +62,7 @@ async fn open_and_redeem(storage: &impl Storage) {
     assert!(is_done(storage.redeem(&spend(&token, number), &successors(&token, number + 1)).await.unwrap()));
 }
 
-/// Spends the last refresh token of the `number`-th grant that has a good one.
+/// Spends the last refresh token of the `number`-th grant that has an unspent refresh token.
 async fn redeem_loaded(storage: &impl Storage, load: Load, number: u64) {
     let family = load.live(number);
     let old = refresh_token(&grant(0), 0);
