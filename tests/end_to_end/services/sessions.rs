@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use url::form_urlencoded;
 
 use end_to_end::example::{Example, Page};
+use end_to_end::postgres::Postgres;
 
 const CLIENTS: &str = r#"[
     {"client_id": "app", "redirect_uris": ["https://app.example/cb"], "token_endpoint_auth_method": "none"}
@@ -402,4 +403,38 @@ async fn form_completed_after_logout_decides_nothing() {
     }
     assert!(answers[0].starts_with("HTTP/1.1 400 ") && !answers[0].contains("code="), "{}", answers[0]);
     assert!(!answers[1].contains("client_secret"), "{}", answers[1]);
+}
+
+// Regression: an approval that waited for the database opened its grant after "log out everywhere". And if the browser
+// did not wait for the answer, the sessions ended, and no grant was revoked.
+#[tokio::test]
+async fn logout_everywhere_during_an_approval_ends_its_grant() {
+    let Some(postgres) = Postgres::get() else { return };
+    let url = postgres.database().await;
+    let example = Example::with(CLIENTS, USERS, SCOPES, &["--storage", &url]);
+    let (thief, owner) = (Cookies::new(&example), Cookies::new(&example));
+    thief.log_in().await;
+    owner.log_in().await;
+    let (consent, connected) = (thief.get(AUTHORIZE).await, owner.get("/connected").await);
+
+    let pool = sqlx::PgPool::connect(&url).await.unwrap();
+    let count = async |sql: &'static str| sqlx::query_scalar::<_, i64>(sql).fetch_one(&pool).await.unwrap();
+    // An approval first records that its form was used. A revocation does not need that table.
+    let mut busy = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE grantor_ephemeral IN SHARE MODE").execute(&mut *busy).await.unwrap();
+    let log_out = async {
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while count(waiting).await == 0 {}
+        let answer = owner.submit(&connected, "/connected/revoke-all", &[]);
+        let answer = tokio::time::timeout(std::time::Duration::from_millis(500), answer).await;
+        assert!(answer.is_err(), "it does not wait for the approval");
+        busy.rollback().await.unwrap();
+    };
+    let approval = thief.submit(&consent, "/consent", &[("scope", "user:read"), ("decision", "approve")]);
+    let (page, ()) = tokio::join!(approval, log_out);
+    assert!(page.answer("code").is_some(), "{}", page.body);
+    let revoked = async { while count("SELECT count(*) FROM grantor_grants WHERE revoked_at IS NULL").await > 0 {} };
+    tokio::time::timeout(std::time::Duration::from_secs(5), revoked).await.expect("the grant is revoked");
+    assert!(!thief.is_logged_in().await && !owner.is_logged_in().await);
 }
