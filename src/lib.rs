@@ -6,8 +6,8 @@
 //! Connect is [not included yet](manual::non_features). This is version 0.1, so the API may still change.
 //!
 //! # Login, consent and code exchange with axum
-//! `your_app` stands for your own sessions and pages; `form_secret` is a random value of the session. [The
-//! manual](manual::with_axum) has a complete program to paste.
+//! `your_app` stands for your own sessions and pages; `form_secret` is a random value of the session, and `user` looks
+//! the session up when it is called. [The manual](manual::with_axum) has a complete program to paste.
 //!
 //! ```
 //! # #[cfg(feature = "axum")]
