@@ -12,7 +12,8 @@ use crate::error::EntropyError;
 use crate::record::ClientId;
 use crate::secret::ClientSecret;
 
-/// Returns the time. The library reads it once for each request.
+/// Returns the time. All checks of a token request use one reading. The authorization endpoint reads the time several
+/// times.
 #[diagnostic::on_unimplemented(note = "use `SystemClock` in production and `TestClock` in tests")]
 pub trait Clock: Send + Sync {
     /// Returns the current time. The library truncates it to whole microseconds in UTC.
