@@ -10,7 +10,7 @@ export class Browser {
     this.#base = base
   }
 
-  // Takes an application's request to the server, logs in, decides, and returns the address it is sent to then.
+  // Takes an application's request to the server, logs in, decides, and returns the address of the last redirect.
   async decide(address, username, password, decision) {
     const login = await this.#send(address)
     const consent = await this.#follow(await this.#submit(login, '/login', { username, password }))

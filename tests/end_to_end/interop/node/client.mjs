@@ -16,7 +16,7 @@ const PUBLIC = ['public', client.None()]
 const MACHINE = ['machine', client.ClientSecretBasic('machine-secret')]
 const RESOURCE_SERVER = ['api', client.ClientSecretBasic('api-secret')]
 
-// Discovery by RFC 8414. The client takes http only if told to; the server takes it on loopback addresses.
+// Discovery by RFC 8414. The client accepts http only with an option; the server accepts http on loopback addresses.
 function discover([id, authentication]) {
   const options = { algorithm: 'oauth2', execute: [client.allowInsecureRequests] }
   return client.discovery(new URL(base), id, undefined, authentication, options)
@@ -106,7 +106,7 @@ const SCENARIOS = {
   'code-body': () => codeFlow(WEB_BY_BODY),
   'code-public': () => codeFlow(PUBLIC),
 
-  // The client refuses an answer that another server could have given; the code in it is still good for the right one.
+  // The client refuses an answer that another server could have sent. Its code is still valid at the right server.
   async issuer() {
     const config = await discover(PUBLIC)
     const { answer, checks } = await ask(config, 'user:read')

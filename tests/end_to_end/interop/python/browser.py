@@ -13,9 +13,9 @@ class Browser:
         self._http.trust_env = False
 
     def decide(self, address, username, password, decision):
-        """Takes an application's request to the server, logs in, decides, and returns the address it is sent to then.
+        """Takes an application's request to the server, logs in, decides, and returns the address of the last redirect.
 
-        Who has agreed to all of it before is not asked again.
+        A user who has agreed to the whole request before is not asked again.
         """
         login = self._send("GET", address)
         page = self._submit(login, "/login", [("username", username), ("password", password)])

@@ -88,7 +88,7 @@ def client_credentials():
     session = client()
     token = session.fetch_token(grant_type="client_credentials", scope="user:write")
     assert token["scope"] == "user:write" and "refresh_token" not in token, token
-    # The profile is a user's.
+    # Only users have a profile.
     assert profile(session).status_code == 403
     wrong = client(secret="wrong")
     refused("invalid_client", lambda: wrong.fetch_token(grant_type="client_credentials"))
