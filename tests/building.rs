@@ -295,7 +295,7 @@ fn refusal_from_params_converts_to_an_error() {
 }
 
 #[test]
-fn default_scope_is_made_of_declared_scopes() {
+fn default_scope_must_consist_of_declared_scopes() {
     for bad in ["", "user:write", "user:read user:write", "user:read\t", "user"] {
         let error = build().default_scope(bad).built().unwrap_err();
         assert!(matches!(&error, BuildError::DefaultScope(scope) if scope == bad), "{bad:?}: {error}");
@@ -326,7 +326,7 @@ fn oversized_client_is_not_registered() {
 }
 
 #[test]
-fn self_service_scope_is_made_of_declared_scopes() {
+fn self_service_scope_must_consist_of_declared_scopes() {
     let mut policy = Policy::default();
     policy.self_service_scope = Some(Scope::parse("user:read user:write").unwrap());
     let error = build().policy(policy.clone()).built().unwrap_err();
@@ -442,7 +442,7 @@ fn extension_grant_type_is_a_unique_absolute_uri() {
 
 // covers: GX-02 (RFC 6749 §8.2)
 #[test]
-fn parameters_of_an_extension_grant_are_names() {
+fn malformed_parameter_name_of_extension_does_not_build() {
     let name = GrantType::new("urn:example:a").unwrap();
     for (bad, shown) in
         [("", "\"\""), ("a b", "\"a b\""), ("a=b", "\"a=b\""), ("\u{e9}", "\"\u{e9}\""), ("a%20", "\"a%20\"")]

@@ -129,7 +129,7 @@ async fn disabled_endpoint_gets_404() {
 
 // covers: MD-05 (RFC 8414 §3.3), MD-19 (RFC 8414 §3.2)
 #[tokio::test(flavor = "local")]
-async fn several_issuers_share_a_host() {
+async fn several_issuers_can_share_a_host() {
     for web in Web::each() {
         let tenants = [tenant("https://id.example/t1").await, tenant("https://id.example/t2").await];
         let app = web.routes(&tenants);

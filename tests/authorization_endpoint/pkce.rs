@@ -61,7 +61,7 @@ async fn missing_pkce_needs_confidential_client_and_both_switches() {
 
 // covers: PK-03 (RFC 7636 §7.2), PK-04 (RFC 7636 §4.3, §4.4.1), PK-06, AMB-13
 #[tokio::test]
-async fn pkce_plain_is_refused_explicit_or_implied() {
+async fn explicit_or_implied_plain_pkce_is_refused() {
     let t = TestServer::new();
     let client = Client::public("legacy").authorization_code([CALLBACK]).plain_pkce().scope("user:read").build();
     for app in [t.public_client(CALLBACK).await, t.register(client, None).await] {
@@ -77,7 +77,7 @@ async fn pkce_plain_is_refused_explicit_or_implied() {
 
 // covers: PK-04 (RFC 7636 §4.3), PK-19 (RFC 7636 §4.2), AMB-13, B13
 #[tokio::test]
-async fn pkce_plain_if_allowed_is_default_and_43_to_128_long() {
+async fn allowed_plain_pkce_is_the_default_and_43_to_128_long() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_plain_pkce = true);
     let client = Client::public("legacy").authorization_code([CALLBACK]).plain_pkce().scope("user:read").build();
     let (legacy, modern) = (t.register(client, None).await, t.public_client(CALLBACK).await);

@@ -262,7 +262,7 @@ fn suite_runs_on_a_runtime_of_one_thread() {
 }
 
 #[test]
-fn unreachable_storage_is_not_judged() {
+fn unreachable_storage_is_reported_as_untested() {
     let runtime = runtime();
     let connect = || async { Err::<MemoryStorage, _>("connection refused") };
     let broken = grantor::testing::storage_contract(|task: Task<'_>| runtime.block_on(task), connect).unwrap_err();

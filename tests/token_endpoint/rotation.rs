@@ -208,7 +208,7 @@ async fn retry_with_narrower_or_unknown_scope_is_refused() {
 /// unnoticed.
 // covers: B21
 #[tokio::test]
-async fn thief_within_grace_cannot_keep_the_grant_alone() {
+async fn thief_within_grace_cannot_take_over_the_grant_unnoticed() {
     let (t, app) = public().await;
     // The thief asks for a part of the scope. The client gets the same successor, so the next reuse reveals the thief.
     let first = tokens_of(&t, &app).await;

@@ -25,7 +25,7 @@ async fn with_password(example: &Example, password: &str, scope: &str) -> (u16, 
 }
 
 #[tokio::test]
-async fn offline_access_decides_about_a_refresh_token() {
+async fn password_grant_needs_offline_access_for_refresh_token() {
     let example = server("600");
     let (status, tokens) = with_password(&example, "correct horse", "datahub-api offline_access").await;
     assert_eq!(status, 200, "{tokens}");
