@@ -705,7 +705,7 @@ async fn server_without_authorization_endpoint_serves_none() {
     assert!(t.route("/authorize").is_none());
     assert_eq!(t.handle(&Request::get("/authorize")).await.status(), 404);
 
-    // A machine gets its token.
+    // A machine still gets a token.
     let machine = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     t.token_as(&machine, TokenRequest::client_credentials().scope("user:read")).await.unwrap();
     // Without an authorization endpoint, a user can't log in, and no code is accepted.

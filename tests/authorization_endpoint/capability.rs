@@ -53,7 +53,7 @@ impl Capability for Tenants {
     }
 }
 
-/// Runs after the tenants because of its name, and is passed in an `Arc`.
+/// A capability that runs after the tenants, because of its name. It is passed in an `Arc`.
 #[derive(Default)]
 struct Zone(Mutex<usize>);
 

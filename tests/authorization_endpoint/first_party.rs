@@ -96,7 +96,7 @@ async fn grant_without_consent_page_does_not_count_as_consent() {
     assert!(matches!(next(&t, &Ask::code(&app)).await, Interaction::Proceed(_)), "alice has agreed now");
 }
 
-/// A click that only confirms the app is no consent, because the host may show it without the scopes.
+/// A click that only confirms the app is no consent, because its page may not show the scopes.
 #[tokio::test]
 async fn confirming_click_does_not_count_as_consent() {
     let t = TestServer::new();

@@ -149,7 +149,7 @@ pub(crate) enum Operation {
 /// Which client presents a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
-    /// The client that it was issued to.
+    /// The client that the token was issued to.
     Owner,
     /// The same client, with the oldest of its secrets.
     OwnerWithOldSecret,
@@ -190,7 +190,7 @@ pub(crate) enum Change {
         code: bool,
         refresh: bool,
     },
-    /// Whether its tokens last for seconds only.
+    /// Whether the client's tokens last only for seconds.
     Brief(bool),
     Remove,
     Register,

@@ -28,7 +28,7 @@ pub(crate) struct Held {
     pub(crate) text: String,
     pub(crate) client: usize,
     pub(crate) grant: usize,
-    /// Whether it was redeemed for other tokens.
+    /// Whether the token was redeemed for other tokens.
     pub(crate) used: bool,
 }
 

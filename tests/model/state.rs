@@ -60,7 +60,7 @@ pub(crate) struct Client {
     pub(crate) may_use_codes: bool,
     pub(crate) may_refresh: bool,
     pub(crate) lifetimes: Lifetimes,
-    /// The end of each of its secrets, the oldest first.
+    /// The end of each secret of the client, the oldest first.
     pub(crate) secrets: Vec<Option<Time>>,
 }
 
@@ -86,18 +86,18 @@ pub(crate) struct Token {
     pub(crate) ends: Time,
     pub(crate) revoked: bool,
     pub(crate) spent: Option<Spent>,
-    /// The token that was redeemed for it.
+    /// The token that was redeemed for this token.
     pub(crate) parent: Option<Name>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Spent {
     pub(crate) at: Time,
-    /// The step that spent it, which names its successors.
+    /// The step that spent the token. It also names the successors.
     pub(crate) by: usize,
-    /// Whether its successors can be repeated.
+    /// Whether the successors can be repeated.
     pub(crate) seed: bool,
-    /// How often its successors were repeated.
+    /// How often the successors were repeated.
     pub(crate) repeats: i64,
 }
 

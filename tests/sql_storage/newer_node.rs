@@ -27,7 +27,7 @@ use crate::records::{Folder, client_in, served};
 enum Row<'a> {
     /// In the details of a token.
     Token(&'a TokenHash),
-    /// In the details of its grant.
+    /// In the details of the grant.
     GrantOf(&'a TokenHash),
     /// In the registration of a client.
     Client(&'a str),

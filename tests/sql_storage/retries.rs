@@ -185,7 +185,7 @@ async fn retries_end_and_leave_nothing() {
     }
 }
 
-/// `statement_completion_unknown` and the class 08, as a pooler reports them: the statement may have been committed.
+/// A pooler reports `statement_completion_unknown` and errors of class 08. The statement may then have been committed.
 // covers: B58
 #[tokio::test]
 async fn possibly_committed_statement_is_never_retried() {

@@ -65,7 +65,7 @@ impl Case {
         Self::new(t, app, spy, pairs, state, Duration::minutes(1)).await
     }
 
-    /// Brings the token into its state. It expires after `lifetime`.
+    /// Brings the token into its state. The token expires after `lifetime`.
     async fn new(
         t: TestServer,
         app: TestClient,

@@ -50,7 +50,7 @@ impl Walk {
     }
 }
 
-/// Returns the authorization request of a client, with more parameters.
+/// Returns the authorization request of a client. `more` has additional parameters.
 fn request(client: &str, scope: &str, more: &str) -> String {
     let (scope, host) = (scope.replace(' ', "+"), "http%3A%2F%2F127.0.0.1%3A59998%2Fgone");
     format!(
@@ -96,7 +96,7 @@ async fn every_page_of_example_server_passes_axe() {
 
 async fn as_a_visitor(walk: &Walk) {
     walk.look_at("start", "/").await;
-    walk.look_at("nothing here", "/nothing").await;
+    walk.look_at("unknown address", "/nothing").await;
     walk.look_at("demo", "/demo").await;
     walk.look_at("demo with an unexpected answer", "/demo/callback?code=x").await;
     walk.look_at("login", "/login").await;
@@ -116,7 +116,7 @@ async fn decisions(walk: &Walk) {
     walk.post("/consent", &answered).await;
     walk.sees("form that was answered", "Your first answer counts").await;
     walk.post("/consent", &json!({ "form_token": "x" })).await;
-    walk.sees("form that is not one", "Nothing was decided").await;
+    walk.sees("malformed form", "Nothing was decided").await;
 
     let scopes: Vec<_> = many_scopes().into_iter().map(|(name, _)| name).collect();
     walk.look_at("consent with many permissions", &request("calendar", &scopes.join(" "), "")).await;

@@ -57,7 +57,7 @@ async fn many_nodes_redeem_once_and_respect_revocation() {
         grants.extend(soon("everybody", Arc::clone(&everybody).play(1, random)).await);
     }
     Audit::of(&opened).await.check_lineages(&grants.all, &grants.ended);
-    soon("the end of all", everybody.race_against_the_end_of_all(&grants.survivors)).await;
+    soon("the last race", everybody.race_against_the_end_of_all(&grants.survivors)).await;
     let audit = Audit::of(&opened).await;
     audit.check_lineages(&grants.all, &grants.all);
 
@@ -139,9 +139,9 @@ struct Table {
 /// How a grant is revoked.
 #[derive(Debug, Clone)]
 enum Revocation {
-    /// A client revokes it, with one of its tokens.
+    /// A client revokes the grant with one of its tokens.
     Token(Held),
-    /// The host revokes it.
+    /// The host revokes the grant.
     Grants(GrantSelector),
 }
 
@@ -185,7 +185,7 @@ impl Table {
         &self.hall.nodes[number % self.hall.nodes.len()]
     }
 
-    /// Presents one token by all clients at once, at all nodes.
+    /// Lets all clients present one token at once, at all nodes.
     fn all_present(self: &Arc<Self>, token: &Held) -> JoinSet<Answer> {
         let mut racers = JoinSet::new();
         for seat in 0..self.callers.len() {
@@ -195,8 +195,8 @@ impl Table {
         racers
     }
 
-    /// At most one client redeems it. The others prove that they hold it too, so its grant ends. If the
-    /// host revokes the grant meanwhile, none may succeed.
+    /// At most one client redeems the code. The other clients prove that they hold the code too, so its grant ends. If
+    /// the host revokes the grant meanwhile, possibly no client succeeds.
     async fn race_for_a_code(self: &Arc<Self>, code: &Held, is_revoked: bool) {
         let mut racers = self.all_present(code);
         if is_revoked {
