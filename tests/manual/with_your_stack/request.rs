@@ -2,12 +2,12 @@ use std::net::IpAddr;
 
 use grantor::Request;
 
-/// A request, as a web stack receives it. Yours has its own types.
+/// A request, as a web stack receives it. Your web stack has its own types.
 pub struct Incoming<'a> {
     pub method: &'a str,
     /// The path and the query, as in the request line.
     pub target: &'a str,
-    /// Every header, in its order, repeated ones too.
+    /// Every header in the received order, including repeated headers.
     pub headers: &'a [(&'a str, &'a [u8])],
     pub body: Body<'a>,
     pub connection: IpAddr,
