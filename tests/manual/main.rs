@@ -85,7 +85,7 @@ fn types_checks_and_tests_named_by_the_manual_exist() {
             } else {
                 words(&source).any(|word| word == item)
             };
-            assert!(found, "{name} names {item} of {file}.rs, which has nothing of that name");
+            assert!(found, "{name} names {item} of {file}.rs, but the file has no such item");
             seen += 1;
         }
         assert!(seen >= at_least, "only {seen} references were found in {name}");

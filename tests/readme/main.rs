@@ -1,5 +1,5 @@
-//! The README's Rust blocks are files of this test: they are compiled and run, and compared with the README word for
-//! word.
+//! The Rust code of the README is a file of this test. The test compiles and runs the file, and compares it with the
+//! README word for word.
 #![allow(unreachable_pub, reason = "the README shows `pub` items of a separate app")]
 
 mod host;
@@ -17,7 +17,7 @@ const README: &str = include_str!("../../README.md");
 fn readme_code_is_the_code_compiled_here() {
     let block = include_str!("host.rs");
     assert!(README.contains(&format!("```rust\n{block}```")), "README.md does not show tests/readme/host.rs");
-    assert_eq!(README.matches("```rust").count(), 1, "a Rust block of the README is compiled nowhere");
+    assert_eq!(README.matches("```rust").count(), 1, "no test compiles this Rust block of the README");
 }
 
 // covers: BC-05 (RFC 9700 §3)

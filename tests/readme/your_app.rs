@@ -1,4 +1,4 @@
-//! The part of the host that the README leaves to its reader: minimal sessions and pages.
+//! The part of the host app that the README does not show: minimal sessions and pages.
 
 use std::convert::Infallible;
 

@@ -13,7 +13,7 @@ mod own_errors;
 mod app {
     include!("app.rs");
 
-    /// The sessions and pages of the reader, without a function.
+    /// Placeholders for the sessions and pages of the host app.
     mod your_app {
         use std::future::{Ready, ready};
 
