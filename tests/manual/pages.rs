@@ -1,5 +1,5 @@
-//! People read the manual on docs.rs and on a forge. These tests check that the links work on both, and that the code of
-//! the pages is compiled.
+//! People read the manual on docs.rs and on a forge. These tests check that the links work on both, and that the code
+//! of the pages is compiled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
