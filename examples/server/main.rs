@@ -2,7 +2,7 @@
 //! applications, a protected API, and a built-in client that shows the flow step by step.
 //!
 //! ```text
-//! cargo run --example server --features axum,sqlite
+//! cargo run --example server --features axum,sqlite,jwt
 //! ```
 //!
 //! Copy what you need. Each part that an application has to supply has its own file:
