@@ -18,6 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::axum::run_to_completion;
 use grantor::{AuthorizationResponse, Subject, UserSession};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use time::{Duration, OffsetDateTime};
@@ -33,6 +34,9 @@ use crate::{lock, page};
 
 /// The lifetime of a login. The cookie has no `Max-Age`, so the login also ends when the browser is closed.
 const LIFETIME: Duration = Duration::hours(12);
+
+/// The most sessions of one user. A further login ends the oldest. Otherwise one user could fill the memory.
+const MOST_OF_USER: usize = 100;
 
 /// The member of a session's record that names its user.
 const USER: &str = "user";
@@ -111,6 +115,7 @@ impl SessionStore for Sessions {
             record.id = Id::default();
         }
         record.expiry_date = OffsetDateTime::now_utc() + LIFETIME;
+        end_oldest_of_user(&mut sessions, record.data.get(USER));
         sessions.insert(record.id, record.clone());
         Ok(())
     }
@@ -137,6 +142,18 @@ impl ExpiredDeletion for Sessions {
         let now = OffsetDateTime::now_utc();
         lock(&self.0.records).retain(|_, record| now < record.expiry_date);
         Ok(())
+    }
+}
+
+/// Makes room for a session of a user.
+fn end_oldest_of_user(sessions: &mut HashMap<Id, Record>, user: Option<&Value>) {
+    if user.is_none() {
+        return;
+    }
+    let of_user = || sessions.values().filter(|record| record.data.get(USER) == user);
+    if of_user().count() >= MOST_OF_USER {
+        let oldest = of_user().min_by_key(|record| record.expiry_date).map(|record| record.id);
+        oldest.map(|oldest| sessions.remove(&oldest));
     }
 }
 
@@ -374,5 +391,27 @@ mod tests {
         drop(end);
         drop(approval);
         revoked.await.unwrap();
+    }
+
+    // Regression: each login of a user stored one more session for twelve hours.
+    #[tokio::test]
+    async fn login_beyond_the_most_ends_the_oldest_session_of_its_user() {
+        let sessions = Sessions::default();
+        let log_in = async |user: &str| {
+            let data = HashMap::from([(USER.to_owned(), user.into())]);
+            let mut record = Record { id: Id::default(), data, expiry_date: OffsetDateTime::UNIX_EPOCH };
+            sessions.create(&mut record).await.unwrap();
+            record.id
+        };
+        let (other, first, second) = (log_in("bea").await, log_in("ada").await, log_in("ada").await);
+        let mut oldest = sessions.load(&first).await.unwrap().unwrap();
+        oldest.expiry_date -= Duration::SECOND;
+        sessions.save(&oldest).await.unwrap();
+        for _ in 2..=MOST_OF_USER {
+            log_in("ada").await;
+        }
+        assert_eq!(lock(&sessions.0.records).len(), 1 + MOST_OF_USER);
+        let lives = async |id| sessions.load(&id).await.unwrap().is_some();
+        assert!(lives(other).await && !lives(first).await && lives(second).await);
     }
 }
