@@ -45,8 +45,9 @@ fn read(path: &str) -> String {
 /// (`file.rs`), which is below `src/`.
 fn references(page: &str) -> Vec<(String, &str)> {
     let quoted: Vec<&str> = page.split('`').collect();
-    let whole = quoted.iter().filter_map(|text| text.split_once(".rs: "));
-    let whole = whole.map(|(file, name)| (file.to_owned(), name));
+    // A line may end between the two.
+    let whole = quoted.iter().filter_map(|text| text.split_once(".rs:"));
+    let whole = whole.map(|(file, name)| (file.to_owned(), name.trim_start()));
     let in_short = quoted.windows(3).filter(|parts| parts[1] == " (").filter_map(|parts| {
         let file = parts[2].strip_suffix(".rs")?;
         Some((format!("src/{file}"), parts[0]))
