@@ -135,10 +135,10 @@ impl Capability for SigningKeys {
     fn check(&self, build: &BuildView<'_>) -> Result<(), BuildError> {
         let problem = |text: &'static str| Err(BuildError::capability(self.name(), text));
         if self.keys.algorithms().is_empty() {
-            return problem("no key signs");
+            return problem("there is no signing key: add one");
         }
         if self.cached_for.is_negative() {
-            return problem("the keys can't be cached for a negative time");
+            return problem("cached_for is negative: give zero or a positive time");
         }
         if let Some(schedule) = self.keys.schedule() {
             let checked = schedule.check(self.keys.algorithms().len());
@@ -146,16 +146,16 @@ impl Capability for SigningKeys {
         }
         if self.keys.schedule().is_some_and(|schedule| self.cached_for > schedule.longest_cache()) {
             return problem(
-                "the keys may be cached for longer than half of the time that a new one is published before it signs: make cached_for \
-                 shorter, or publish_ahead of the schedule longer",
+                "cached_for is longer than half of publish_ahead of the schedule, so a cache could miss a new key: \
+                 shorten cached_for, or lengthen publish_ahead",
             );
         }
         let Some(algorithm) = self.access_token_algorithm() else { return Ok(()) };
         if self.keys.schedule().is_some_and(|schedule| build.policy().access_token_lifetime > schedule.keep) {
-            return problem("access tokens live longer than the key that has signed them is kept");
+            return problem("access_token_lifetime is longer than keep of the schedule: shorten it, or lengthen keep");
         }
         if !self.keys.algorithms().contains(&algorithm) {
-            return problem("access tokens are to be signed with an algorithm that no key has");
+            return problem("no key has the algorithm of access tokens: add a key, or choose another algorithm");
         }
         if build.protected_resource().is_none() {
             return problem("signed access tokens need an audience: call Builder::protected_resource");

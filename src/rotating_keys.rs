@@ -562,7 +562,7 @@ impl Keys for RotatingKeys {
         let signer = own.clone().rfind(|(from, _)| *from <= now).or_else(|| own.clone().next());
         let signer = signer.map(|(_, key)| Arc::clone(key) as Arc<dyn Signer>);
         // This happens if a key was removed and the next one could not be stored yet.
-        signer.ok_or_else(|| unavailable(format!("no key signs with {algorithm} at the moment")))
+        signer.ok_or_else(|| unavailable(format!("there is no signing key for {algorithm} at the moment")))
     }
 
     async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError> {

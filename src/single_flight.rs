@@ -30,7 +30,8 @@ impl SingleFlight {
 
     /// Waits until no request is doing the work.
     pub(crate) async fn ended(&self) {
-        // Where the waker of this request is, and during which work. Many requests may wait, so none of them looks for it.
+        // The work that this request waits for, and the position of its waker. With many waiting requests, a search
+        // would be slow.
         let mut place: Option<(u64, usize)> = None;
         poll_fn(|context| {
             let state = &mut *self.state();
@@ -105,7 +106,7 @@ mod tests {
         assert!(!poll(&first));
     }
 
-    // Guards: time that grows with the square of the requests that wait.
+    // With a search for wakers, the time would grow with the square of the number of waiting requests.
     #[test]
     fn many_requests_wait_without_a_search() {
         let work = SingleFlight::default();

@@ -37,7 +37,7 @@ pub(super) async fn respond(
     let algorithms = keys.algorithms();
     let default = algorithms.iter().find(|algorithm| **algorithm == Algorithm::Rs256).or(algorithms.first());
     let algorithm = caller.introspection_signed_response_alg().or(default.copied());
-    let algorithm = algorithm.ok_or_else(|| SigningError::new("no key signs"))?;
+    let algorithm = algorithm.ok_or_else(|| SigningError::new("there is no signing key: add one"))?;
     let signer = keys.signer(algorithm).await.map_err(SigningError::from)?;
     let text = sign(&*signer, TYP, claims.to_string().as_bytes()).await.map_err(SigningError::new)?;
     let headers = [("cache-control", "no-store"), ("content-type", MEDIA_TYPE), ("pragma", "no-cache")];

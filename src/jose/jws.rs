@@ -147,7 +147,7 @@ mod tests {
             format!("{good}\n"),
             format!("{good}="),
             good.replace('.', "+"),
-            // The last character has unused bits.
+            // The last character has unused bits that are set.
             format!("{head}.e31.AA"),
             format!("{head}.e30.AB"),
             // One character can't encode a byte.

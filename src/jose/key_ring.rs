@@ -117,7 +117,7 @@ impl KeyRingBuilder {
         let published: Vec<PublicKey> = signers.iter().map(|signer| signer.key().clone()).chain(others).collect();
         let (mut ids, mut keys, mut algorithms) = (HashSet::new(), HashSet::new(), Vec::new());
         for key in &published {
-            // The library does not read a longer one (RFC 8725 §3.10).
+            // The library does not read a longer identifier (RFC 8725 §3.10).
             let is_complete = |id: &&str| (1..=MAX_KEY_ID).contains(&id.len()) && key.algorithm().is_some();
             let id = key.id().filter(is_complete).ok_or(KeyRingError::Incomplete)?;
             if !ids.insert(id) {

@@ -21,7 +21,7 @@ pub trait Signer: Send + Sync {
     /// the implementation must have the key at hand and not fetch it.
     fn key(&self) -> &PublicKey;
 
-    /// Signs these bytes, hashing included.
+    /// Signs these bytes. This includes the hash that the algorithm prescribes.
     ///
     /// ```text
     /// async fn sign(&self, input: &[u8]) -> Result<Signature, SignerError>
@@ -147,8 +147,9 @@ impl KeySchedule {
             return Ok(());
         }
         Err(format!(
-            "{published} keys would be published at once, and at most {MOST_PUBLISHED} may be: make rotate_every of the schedule \
-             ({rotate_every}) longer, or keep ({keep}) and publish_ahead ({publish_ahead}) shorter, or give fewer algorithms"
+            "{published} keys would be published at the same time, but at most {MOST_PUBLISHED} are allowed: make \
+             rotate_every of the schedule ({rotate_every}) longer, or keep ({keep}) and publish_ahead \
+             ({publish_ahead}) shorter, or give fewer algorithms"
         ))
     }
 
@@ -294,7 +295,7 @@ impl SignerError {
 #[non_exhaustive]
 pub enum KeyError {
     /// No key signs with this algorithm.
-    #[error("no key signs with {0}")]
+    #[error("there is no signing key for {0}: add one")]
     NoKey(Algorithm),
     /// The keys could not be read.
     #[error("the keys could not be read: {0}")]

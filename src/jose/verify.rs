@@ -12,7 +12,7 @@ pub trait Verifier: Send + Sync {
     /// Returns the supported algorithms.
     fn algorithms(&self) -> &[Algorithm];
 
-    /// Verifies a signature over these bytes, hashing included.
+    /// Verifies a signature over these bytes. This includes the hash that the algorithm prescribes.
     ///
     /// # Errors
     /// The signature was not made with this key and this algorithm, or the key is not a point of its curve.

@@ -32,7 +32,7 @@ fn json_of(answer: &Response) -> Json {
 
 // covers: JI-01, JI-02, JI-03, JI-06, JI-08 (RFC 9701 §4, §5, §7)
 #[tokio::test]
-async fn caller_that_asks_gets_the_answer_signed() {
+async fn caller_that_asks_gets_a_signed_response() {
     for (algorithms, expected) in [
         (&[Algorithm::Es256, Algorithm::Rs256][..], Algorithm::Rs256),
         (&[Algorithm::Es256, Algorithm::EdDsa], Algorithm::Es256),
@@ -70,7 +70,7 @@ async fn caller_that_asks_gets_the_answer_signed() {
 
 // covers: JI-07, JI-08 (RFC 9701 §6, §7)
 #[tokio::test]
-async fn registered_algorithm_signs_the_answer_or_none_does() {
+async fn response_is_signed_with_the_registered_algorithm_or_fails() {
     let offered = [Algorithm::Es256, Algorithm::Rs256, Algorithm::EdDsa];
     let ring = offered.into_iter().fold(KeyRing::new(), |ring, algorithm| ring.sign_with(key(algorithm)));
     let t = TestServer::with(|builder| builder.signing_keys(SigningKeys::new(ring.build().unwrap())));
@@ -198,7 +198,7 @@ impl TokenCustomizer for Forging {
 
 // covers: JI-02 (RFC 9701 §5)
 #[tokio::test]
-async fn host_replaces_no_claim_of_an_answer() {
+async fn host_cannot_replace_claims_of_a_signed_response() {
     for name in ["active", "aud", "client_id", "exp", "iat", "iss", "jti", "nbf", "scope", "sub", "token_introspection"]
     {
         assert!(RESERVED_MEMBERS.contains(&name), "{name}");
@@ -230,9 +230,9 @@ async fn host_replaces_no_claim_of_an_answer() {
     }
 }
 
-// Guards: members that the host adds after the customizer's were checked.
+// Members that the host adds after those of the customizer were checked are filtered again.
 #[tokio::test]
-async fn host_replaces_no_member_of_a_typed_answer() {
+async fn host_cannot_replace_members_of_a_typed_response() {
     let t = TestServer::with(|builder| signed(builder, key(Algorithm::Es256)));
     let app = machine(&t).await;
     let issued = token(&t, &app).await;

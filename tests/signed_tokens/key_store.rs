@@ -78,7 +78,7 @@ fn builder(storage: impl AnyStorage + 'static, keys: RotatingKeys, clock: &TestC
     builder.clock(clock.clone()).signing_keys(SigningKeys::new(keys))
 }
 
-// Regression: the keys had a clock of their own.
+// Regression: the keys did not use the clock of their server.
 #[tokio::test]
 async fn keys_take_the_clock_of_their_server_and_any_storage() {
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
@@ -106,7 +106,7 @@ async fn server_whose_keys_cannot_be_read_does_not_build() {
     assert!(matches!(build(SECRET).await, Err(BuildError::Capability { name: "signing_keys", .. })));
 }
 
-// Regression: keys failed in silence.
+// Regression: a failing key store caused no event.
 #[tokio::test]
 async fn failing_key_store_causes_one_event_per_read() {
     let (store, clock, events) = (Store::default(), TestClock::default(), RecordingObserver::default());
@@ -181,7 +181,7 @@ struct Nodes {
 }
 
 impl Nodes {
-    /// The second node has another algorithm, and has made the first key of it after the first node has read the keys.
+    /// The second node uses another algorithm, and made its first key after the first node had read the keys.
     async fn start() -> Self {
         let (store, clock, events) = (Store::default(), TestClock::default(), RecordingObserver::default());
         let secret = ClientSecret::new("a secret of 256 random bits, of course");
@@ -240,9 +240,9 @@ fn forged(token: &AccessToken, change: impl FnOnce(&mut Map<String, Value>, &mut
     AccessToken::new(format!("{}.{}.{signature}", encode(&header), encode(&claims)))
 }
 
-// Regression: a token of a key made elsewhere was refused for five minutes.
+// Regression: a token that was signed by a new key of another node was refused for five minutes.
 #[tokio::test]
-async fn token_of_a_key_made_at_another_node_is_known_at_once() {
+async fn token_of_a_key_from_another_node_is_accepted_at_once() {
     for door in ["bearer", "introspection", "revocation"] {
         let nodes = Nodes::start().await;
         let (known, new) = (nodes.token(&nodes.one).await, nodes.token(&nodes.other).await);
@@ -263,7 +263,7 @@ async fn token_of_a_key_made_at_another_node_is_known_at_once() {
 }
 
 #[tokio::test]
-async fn token_of_the_key_after_a_removed_one_is_known_at_once() {
+async fn token_of_a_replacement_key_is_accepted_at_once() {
     let nodes = Nodes::start().await;
     let removed = nodes.token(&nodes.other).await;
     assert_eq!(nodes.bearer(&removed).await, 200);
@@ -281,7 +281,7 @@ async fn token_of_the_key_after_a_removed_one_is_known_at_once() {
     assert_eq!(nodes.bearer(&removed).await, 401);
 }
 
-// Regression: invented keys must not make a node read the store without a limit.
+// Regression: each token that named an invented key made a node read the store.
 #[tokio::test]
 async fn flood_of_invented_keys_reads_the_store_once_a_second() {
     let nodes = Nodes::start().await;
@@ -303,7 +303,7 @@ async fn flood_of_invented_keys_reads_the_store_once_a_second() {
         nodes.revoke(&invented(1)).await.unwrap();
         assert_eq!((nodes.bearer(&invented(2)).await, nodes.reads()), (401, 1));
     }
-    // A clock that is set back does not stop it.
+    // After the clock is set back, unknown keys still cause a read.
     nodes.clock.advance(-Duration::hours(1));
     assert_eq!((nodes.bearer(&invented(3)).await, nodes.reads()), (401, 1));
     nodes.clock.advance(Duration::SECOND);
@@ -317,7 +317,7 @@ async fn flood_of_invented_keys_reads_the_store_once_a_second() {
             header.insert("typ".into(), "JWT".into());
         }),
         forged(&token, |header, _| drop(header.remove("kid"))),
-        // A key that is known, and another algorithm.
+        // The token names a known key and another algorithm.
         forged(&token, |header, _| drop(header.insert("alg".into(), "ES256".into()))),
         AccessToken::new("a.b.c"),
     ] {
@@ -348,7 +348,7 @@ async fn token_of_a_new_key_waits_for_the_read_in_progress() {
 }
 
 #[tokio::test]
-async fn unknown_key_is_no_answer_while_the_store_fails() {
+async fn unknown_key_gives_503_while_the_store_fails() {
     let nodes = Nodes::start().await;
     let (known, new) = (nodes.token(&nodes.one).await, nodes.token(&nodes.other).await);
     nodes.store.fails.store(true, Ordering::SeqCst);
@@ -367,7 +367,7 @@ async fn unknown_key_is_no_answer_while_the_store_fails() {
     assert_eq!(nodes.bearer(&new).await, 200);
 }
 
-// Regression: the removal of one key needed the secrets of all keys.
+// Regression: a key could be removed only with the secrets of all keys.
 #[tokio::test]
 async fn key_is_removed_beside_keys_that_cannot_be_decrypted() {
     let (store, clock) = (Store::default(), TestClock::default());
@@ -396,7 +396,7 @@ async fn key_is_removed_beside_keys_that_cannot_be_decrypted() {
     // The error of a node with only the first secret names the key that it can't decrypt.
     let start = || builder(store.inner.clone(), keys(store.clone(), &SECRET, Algorithm::Es256), &clock).build();
     assert!(start().await.unwrap_err().to_string().contains(&second));
-    // It removes the key that it can decrypt, and leaves the other one unchanged.
+    // The node removes the key that it can decrypt, and leaves the other key unchanged.
     let lone = keys(store.clone(), &SECRET, Algorithm::Es256);
     assert!(lone.remove(&first).await.unwrap());
     assert!(!lone.remove(&first).await.unwrap());
@@ -461,8 +461,8 @@ async fn schedule_that_publishes_too_many_keys_does_not_build() {
     }
     let too_many = |many: u32, rotate: &str, keep: &str, ahead: &str| {
         format!(
-            "{many} keys would be published at once, and at most 16 may be: make rotate_every of the schedule ({rotate}) longer, or \
-             keep ({keep}) and publish_ahead ({ahead}) shorter, or give fewer algorithms"
+            "{many} keys would be published at the same time, but at most 16 are allowed: make rotate_every of the \
+             schedule ({rotate}) longer, or keep ({keep}) and publish_ahead ({ahead}) shorter, or give fewer algorithms"
         )
     };
     let time = |name: &str, time: Duration| {
@@ -511,7 +511,7 @@ async fn tokens_that_outlive_their_key_do_not_build() {
     build(keep, true).await.unwrap();
     build(keep + Duration::SECOND, false).await.unwrap();
     let error = build(keep + Duration::SECOND, true).await.unwrap_err().to_string();
-    assert!(error.contains("access tokens live longer than the key that has signed them is kept"), "{error}");
+    assert!(error.contains("access_token_lifetime is longer than keep of the schedule"), "{error}");
 }
 
 #[tokio::test]
@@ -529,7 +529,7 @@ async fn cache_time_over_half_of_publish_ahead_is_refused() {
         };
         build(cached_for).await.unwrap();
         let error = build(cached_for + Duration::SECOND).await.unwrap_err().to_string();
-        assert!(error.contains("cached for longer than half of the time"), "{error}");
+        assert!(error.contains("cached_for is longer than half of publish_ahead"), "{error}");
     }
 }
 

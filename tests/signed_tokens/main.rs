@@ -199,7 +199,8 @@ async fn text_that_is_not_the_signed_token_is_refused() {
     }
 }
 
-// Guards: an update node by node. `text_that_is_not_the_token_opens_no_door` has a claim that only a host could write.
+// During a rolling update, an old node must accept claims of a newer node. For unreserved claims, see
+// `text_that_is_not_the_signed_token_is_refused`.
 // covers: JA-15 (RFC 9068 §4)
 #[tokio::test]
 async fn claims_of_a_newer_version_are_ignored() {
@@ -233,9 +234,9 @@ async fn accepts(server: &AuthorizationServer, caller: &TestClient, token: &Acce
     is_accepted
 }
 
-// Guards: a domain or a resource that changes. Opaque tokens name neither.
+// If the issuer or the resource changes, signed tokens end. Opaque tokens stay valid, because they name neither.
 #[tokio::test]
-async fn signed_tokens_end_with_their_issuer_or_audience() {
+async fn signed_tokens_end_when_issuer_or_audience_changes() {
     let cases = [("https://new.example", API), (ISSUER, "https://api.example/v2")];
     for (is_signed, (issuer, resource)) in [true, false].into_iter().flat_map(|signs| cases.map(|case| (signs, case))) {
         let ring = Arc::new(KeyRing::new().sign_with(key(Algorithm::Es256)).build().unwrap());
@@ -269,7 +270,7 @@ async fn signed_tokens_end_with_their_issuer_or_audience() {
 }
 
 #[tokio::test]
-async fn revocation_of_a_signed_token_counts_at_once() {
+async fn revocation_of_a_signed_token_takes_effect_at_once() {
     let t = TestServer::with(|builder| signed(builder, key(Algorithm::Es256)));
     let app = machine(&t).await;
     let (first, second) = (token(&t, &app).await.access_token, token(&t, &app).await.access_token);
@@ -310,7 +311,7 @@ async fn customizer_claims_appear_in_introspection_too() {
     let told = t.server.introspection_request(&request).await.unwrap().to_json();
     let told: Json = serde_json::from_slice(&told).unwrap();
     assert_eq!((&told["roles"], told.get("username")), (&json!([app.id, "reader"]), None));
-    assert_eq!(told["aud"], API, "a ResourceServer can be held to its audience");
+    assert_eq!(told["aud"], API, "a ResourceServer can check the audience");
     assert!(t.bearer(&issued.access_token).await.is_ok());
 
     let t = TestServer::with(|builder| builder.token_customizer(Roles));
@@ -346,7 +347,7 @@ async fn failed_signature_is_an_error_and_stores_nothing() {
     let web = t.confidential_client(CB).await;
     let flow = t.authorize(&web).approve_as("alice").await;
     assert_eq!(flow.redeem().await.unwrap_err().status(), 500);
-    // The code can be redeemed when the key answers again.
+    // The code is not spent: a second attempt fails for the same reason, not with invalid_grant.
     assert_eq!(flow.redeem().await.unwrap_err().status(), 500);
 }
 
@@ -384,7 +385,7 @@ async fn public_keys_are_published_for_caches_and_scripts() {
 }
 
 #[tokio::test]
-async fn keys_that_do_not_fit_do_not_build() {
+async fn signing_keys_with_invalid_settings_do_not_build() {
     let keys = || SigningKeys::new(KeyRing::new().sign_with(key(Algorithm::Es256)).build().unwrap());
     let builder = || AuthorizationServer::builder("https://as.example").storage(MemoryStorage::new()).scope("a", "A");
     let resource = || ProtectedResource::new(API);
@@ -398,11 +399,11 @@ async fn keys_that_do_not_fit_do_not_build() {
         ),
         (
             builder().protected_resource(resource()).signing_keys(keys().sign_access_tokens_with(Algorithm::Rs256)),
-            "the capability signing_keys: access tokens are to be signed with an algorithm that no key has",
+            "the capability signing_keys: no key has the algorithm of access tokens: add a key, or choose another algorithm",
         ),
         (
             builder().signing_keys(keys().cached_for(Duration::seconds(-1))),
-            "the capability signing_keys: the keys can't be cached for a negative time",
+            "the capability signing_keys: cached_for is negative: give zero or a positive time",
         ),
         (
             builder().signing_keys(keys()).signing_keys(keys()),
@@ -440,7 +441,7 @@ impl OfflineCheck {
 
 // covers: KM-11, KM-12 (OpenID Connect Core §10.1.1)
 #[tokio::test]
-async fn no_token_fails_to_verify_through_two_rotations() {
+async fn every_token_verifies_through_two_rotations() {
     let keys: Vec<_> = (0..3).map(|_| key(Algorithm::Es256)).collect();
     let ring = |signing: usize, published: &[usize]| {
         let ring = KeyRing::new().sign_with(Arc::clone(&keys[signing]));
@@ -453,7 +454,8 @@ async fn no_token_fails_to_verify_through_two_rotations() {
     let app = machine(&t).await;
     let mut service = OfflineCheck { keys: vec![], fetched_at: t.clock.now() };
     let mut issued: Vec<TokenResponse> = Vec::new();
-    // By minute: publish the next key; ten minutes later sign with it; an hour later remove the old one.
+    // Each step has its minute. The next key is published and signs ten minutes later. The old key is removed an hour
+    // after that.
     let steps =
         [(20, 0, vec![1]), (30, 1, vec![0]), (95, 1, vec![]), (110, 1, vec![2]), (120, 2, vec![1]), (185, 2, vec![])];
     let mut kids = std::collections::BTreeSet::new();

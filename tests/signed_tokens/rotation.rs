@@ -26,7 +26,7 @@ const SECRET: [u8; 32] = [7; 32];
 struct Store {
     inner: MemoryStorage,
     fails: Arc<AtomicBool>,
-    /// Writes are done, and then the connection is lost.
+    /// Whether the connection is lost after each write.
     loses_answers: Arc<AtomicBool>,
     reads: Arc<AtomicUsize>,
     writes: Arc<AtomicUsize>,
@@ -130,12 +130,13 @@ async fn key_that_signs_is_known_to_all_nodes_and_caches() {
         clock.advance(Duration::minutes(37));
     }
     let distinct: BTreeSet<&String> = used.iter().map(|(id, _)| id).collect();
-    // 231 days: keys of day 0, 90 and 180, each used in one stretch.
+    // The test takes 231 days. Keys begin to sign on the days 0, 90 and 180, and none signs again later.
     assert_eq!((used.len(), distinct.len()), (3, 3));
     assert!(published(&nodes[0]).await.len() <= 2);
 }
 
-// Guards: a cache that was filled by a node whose store fails, and knows no key of after its last read.
+// A node whose store fails may fill a cache with the keys of its last read. The cache must still know each key that
+// signs.
 // covers: KM-11, KM-13
 #[tokio::test]
 async fn cache_filled_while_the_store_fails_knows_the_key_that_signs() {
@@ -151,7 +152,7 @@ async fn cache_filled_while_the_store_fails_knows_the_key_that_signs() {
     let cache = published(&cut_off).await;
     assert_eq!(cache.len(), 1);
     store.fails.store(false, Ordering::SeqCst);
-    // As long as a server lets others cache keys of this schedule.
+    // A server lets others cache keys of this schedule for twelve hours.
     let end = clock.now() + Duration::hours(12);
     while clock.now() <= end {
         assert!(cache.contains(&signs(&node).await));
@@ -161,9 +162,9 @@ async fn cache_filled_while_the_store_fails_knows_the_key_that_signs() {
     assert!(!cache.contains(&signs(&node).await));
 }
 
-// Guards: a clock or a row at the end of all times.
+// A stored key with a time at the end of the year 9999 must not cause an overflow.
 #[tokio::test]
-async fn key_of_an_absurd_time_does_not_overflow() {
+async fn key_with_an_absurd_time_does_not_overflow() {
     let (store, clock) = (Store::default(), TestClock::default());
     let node = node(&store, &clock);
     let id = signs(&node).await;
@@ -215,13 +216,13 @@ async fn private_keys_are_stored_encrypted() {
         "{error}"
     );
     assert_eq!(store.load_keys().await.unwrap().unwrap(), stored);
-    // The secret was replaced.
+    // A node with a new secret reads the keys with the previous secret.
     let replaced = RotatingKeys::new(store, WrappingKey::new(&[8; 32], &[&SECRET]).unwrap(), algorithms);
     connected(replaced, &clock).published().await.unwrap();
 }
 
 #[tokio::test]
-async fn wrapped_key_in_the_place_of_another_is_refused() {
+async fn wrapped_key_in_the_place_of_another_key_is_refused() {
     let (store, clock) = (Store::default(), TestClock::default());
     with(&store, &clock, [Algorithm::Es256, Algorithm::EdDsa]).published().await.unwrap();
     let stored = store.load_keys().await.unwrap().unwrap();
@@ -239,7 +240,7 @@ async fn wrapped_key_in_the_place_of_another_is_refused() {
 
 // covers: KM-14
 #[tokio::test]
-async fn removed_key_is_gone_at_once_and_another_one_signs() {
+async fn removed_key_is_gone_at_once_and_a_new_key_signs() {
     let (store, clock) = (Store::default(), TestClock::default());
     let (one, two) = (node(&store, &clock), node(&store, &clock));
     let leaked = signs(&one).await;
@@ -255,7 +256,7 @@ async fn removed_key_is_gone_at_once_and_another_one_signs() {
 }
 
 #[tokio::test]
-async fn removed_key_is_gone_although_the_answer_of_the_store_is_lost() {
+async fn removed_key_is_gone_even_if_the_store_response_is_lost() {
     let (store, clock) = (Store::default(), TestClock::default());
     let node = node(&store, &clock);
     let leaked = signs(&node).await;
@@ -267,10 +268,10 @@ async fn removed_key_is_gone_although_the_answer_of_the_store_is_lost() {
     assert_ne!(signs(&node).await, leaked);
 }
 
-// Guards: a leaked key that a node goes on with, because it can't decrypt the next one.
+// A node must not continue with a leaked key because it can't decrypt the next key.
 // covers: KM-14
 #[tokio::test]
-async fn removed_key_is_gone_at_a_node_that_cannot_decrypt_the_next() {
+async fn node_that_cannot_decrypt_the_next_key_drops_a_removed_key() {
     let (store, clock) = (Store::default(), TestClock::default());
     let wrapping = WrappingKey::new(&[8; 32], &[&SECRET]).unwrap();
     let one = connected(RotatingKeys::new(store.clone(), wrapping, [Algorithm::Es256]), &clock);
@@ -307,7 +308,7 @@ async fn one_of_many_requests_reads_and_replaces_the_key() {
     let node = Arc::new(node(&store, &clock));
     let id = signs(&node).await;
     for (advance, writes) in [(Duration::minutes(5), 0), (Duration::days(89), 1)] {
-        // The node has read the store a moment ago.
+        // The node last reads the store six minutes before the requests.
         clock.advance(advance - Duration::minutes(6));
         published(&node).await;
         clock.advance(Duration::minutes(6));
@@ -323,7 +324,7 @@ async fn one_of_many_requests_reads_and_replaces_the_key() {
         assert_eq!(store.writes.load(Ordering::SeqCst), writes);
         assert_eq!(store.reads.load(Ordering::SeqCst), 1);
     }
-    // A cancelled request leaves the work to the next one.
+    // A cancelled request leaves the work to the next request.
     clock.advance(Duration::minutes(5));
     store.holds_next.store(true, Ordering::SeqCst);
     let given_up = tokio::time::timeout(std::time::Duration::from_millis(1), node.published()).await;
@@ -332,7 +333,7 @@ async fn one_of_many_requests_reads_and_replaces_the_key() {
     assert_eq!(store.reads.load(Ordering::SeqCst), 3);
 }
 
-// Guards: clients that send requests and hang up, so that a node never learns that a key was removed.
+// Clients that send requests and hang up must not keep a node from learning that a key was removed.
 #[tokio::test]
 async fn cancelled_requests_do_not_stop_reads_of_the_store() {
     let (store, clock) = (Store::default(), TestClock::default());
@@ -345,7 +346,7 @@ async fn cancelled_requests_do_not_stop_reads_of_the_store() {
         for _ in 0..10 {
             tokio::select! {
                 biased;
-                _ = node.published() => panic!("the read takes a while"),
+                _ = node.published() => panic!("the read is pending"),
                 () = std::future::ready(()) => {}
             }
         }
@@ -370,7 +371,7 @@ impl KeyStore for SlowStore {
     }
 }
 
-// Guards: a queue in which each request reads the store for itself, if a read takes longer than a second.
+// If a read takes longer than a second, waiting requests must not read the store one after the other.
 #[tokio::test]
 async fn waiting_requests_share_a_slow_read() {
     let (store, clock) = (Store::default(), TestClock::default());
@@ -389,14 +390,14 @@ async fn waiting_requests_share_a_slow_read() {
         for task in (0..64).map(request).collect::<Vec<_>>() {
             assert_eq!(task.await.unwrap(), !fails);
         }
-        // The read that was under way, and one that began after they came.
+        // There are two reads: the read that was under way, and a read that began after the requests had come.
         assert_eq!(clock.now() - begin, Duration::seconds(4));
     }
 }
 
-// Guards: an RSA key for each of the requests that end an idle time.
+// Parallel requests after an idle time must not generate a key each.
 #[tokio::test]
-async fn requests_after_an_idle_time_make_one_key() {
+async fn parallel_requests_after_idle_time_generate_one_key() {
     let (store, clock) = (Store::default(), TestClock::default());
     let node = Arc::new(node(&store, &clock));
     published(&node).await;
@@ -516,7 +517,7 @@ async fn token_outlives_its_signing_algorithm() {
 
 /// As the manual says: the new algorithm is added before it becomes the default.
 #[tokio::test]
-async fn algorithm_change_in_two_steps_fails_no_token() {
+async fn algorithm_change_in_two_steps_keeps_every_token_valid() {
     use Algorithm::{EdDsa, Es256};
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
     let secret = machine(&store, None).await;
@@ -537,7 +538,7 @@ async fn algorithm_change_in_two_steps_fails_no_token() {
 }
 
 #[tokio::test]
-async fn signed_token_stays_valid_on_a_server_of_opaque_tokens() {
+async fn signed_token_stays_valid_when_new_tokens_are_opaque() {
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
     let secret = machine(&store, None).await;
     let signing = server(&store, &clock, &[Algorithm::Es256], true).await;

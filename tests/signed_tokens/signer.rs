@@ -131,7 +131,7 @@ impl Signer for Wrong {
 }
 
 #[tokio::test(start_paused = true)]
-async fn suite_notices_each_mistake() {
+async fn signer_suite_finds_each_mistake() {
     let error = check_signer(&Service::new(false)).await.unwrap_err();
     assert!(error.contains("Signature::from_der"), "{error}");
     for (mistake, expected) in [
