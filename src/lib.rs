@@ -6,8 +6,9 @@
 //! Connect is [not included yet](manual::non_features). This is version 0.1, so the API may still change.
 //!
 //! # Login, consent and code exchange with axum
-//! `your_app` stands for your own sessions and pages; `form_secret` is a random value of the session, and `user` looks
-//! the session up when it is called. [The manual](manual::with_axum) has a complete program to paste.
+//! `your_app` stands for your own sessions and pages. `form_secret` is a random value of the session. `user` looks the
+//! session up when it is called, so call it after the body was read. [The manual](manual::with_axum) has a complete
+//! program to paste.
 //!
 //! ```
 //! # #[cfg(feature = "axum")]
@@ -233,11 +234,12 @@
 //! ```
 //!
 //! # Traits that you can implement
-//! You need none of them if you use an included storage and your users log in at your pages.
+//! You need none of them if you use an included storage and your users log in at your pages. Implement
+//! [`Authenticator`] if you check client secrets yourself, or if tokens of suspended users must stop working.
 //!
 //! | trait | supplies | without it |
 //! |---|---|---|
-//! | [`Storage`], [`ClientStore`], [`EphemeralStore`] | records, by [a contract](storage) | an included storage, such as [`MemoryStorage`] |
+//! | [`Storage`], [`ClientStore`], [`EphemeralStore`] | records; their methods keep [a contract](storage) | an included storage, such as [`MemoryStorage`] |
 //! | [`Authenticator`] | checks of secrets, and the status of users | client secrets are compared by digest; all users are active |
 //! | [`TokenCustomizer`] | changes to tokens | tokens are as the grant handlers decide |
 //! | [`GrantHandler`](grant_type::GrantHandler) | more grant types | the five grant types of RFC 6749 |

@@ -339,7 +339,7 @@ impl Users {
         let hash = known.unwrap_or(&self.decoy).clone();
         let worker = self.workers.clone().acquire_owned().await.map_err(AuthenticatorError::new)?;
         let matches = tokio::task::spawn_blocking(move || {
-            let _worker = worker; // held until the hash is computed, even without the browser
+            let _worker = worker; // held even if the browser disconnects
             Argon2::default().verify_password(password.as_bytes(), hash.as_str()).is_ok()
         });
         let matches = matches.await.map_err(AuthenticatorError::new)?;
