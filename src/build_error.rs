@@ -97,7 +97,7 @@ pub enum BuildError {
     )]
     ResourceScope(String),
     /// A metadata member of the host app or of a capability has a name that the server or another capability uses.
-    #[error("the metadata member {0:?} is set by the server or by a capability: remove it or use another name")]
+    #[error("the metadata member {0:?} is already set by the server or by a capability: remove it or use another name")]
     MetadataMember(String),
     /// A [capability](crate::capability::Capability) was added twice, or its settings do not fit this server.
     #[error("the capability {name}: {problem}")]

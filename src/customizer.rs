@@ -77,13 +77,14 @@ use crate::scope::Scope;
 pub trait TokenCustomizer: Send + Sync {
     /// Returns the changes to tokens that are about to be issued. It is called for each kind of [`Issuance`] after all
     /// other checks: the presented token belongs to the client, and the subject is active. Nothing is redeemed or
-    /// stored before.
+    /// stored before this call.
     ///
     /// ```text
     /// async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error>
     /// ```
     ///
-    /// If another request redeems the token at the same time, the method is called a second time.
+    /// If another request changes the presented token at the same time, the method can be called a second time for the
+    /// same request.
     ///
     /// # Errors
     /// A refusal, usually made by [`Error::refused`]: the client gets its code and description. Or a failure, usually a

@@ -118,7 +118,8 @@ pub struct TokenDetails {
     pub code: Option<CodeBinding>,
     /// For a refresh token, its number in the grant. The first one has 1, its successor 2.
     pub number: Option<u32>,
-    /// For an access token that is not opaque, the format of its text. A text in another format does not find the row.
+    /// For an access token that is not opaque, the format of its text. A text in another format does not find the
+    /// row, even if its hash is the same.
     pub format: Option<Box<str>>,
     /// For an access token, the requested scope, if it differs from the scope of the token. See
     /// [`StoredToken::requested_scope`](crate::StoredToken::requested_scope).

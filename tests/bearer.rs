@@ -166,7 +166,7 @@ async fn bearer_token_in_query_is_never_read() {
 
 // covers: BR-02 (RFC 6750 §2.2)
 #[tokio::test]
-async fn form_token_is_read_only_if_enabled_for_forms() {
+async fn access_token_in_body_is_ignored_unless_enabled_and_a_form() {
     let t = TestServer::with_policy(|policy| policy.bearer_in_body = true);
     let (_, tokens) = tokens(&t, "user:read").await;
     let token = tokens.access_token.expose();

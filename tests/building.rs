@@ -39,7 +39,7 @@ impl Built for Builder {
 }
 
 #[tokio::test]
-async fn storage_of_another_issuer_does_not_build_until_moved() {
+async fn issuer_with_another_issuers_storage_fails_until_rebound() {
     let storage = MemoryStorage::new();
     let at = |issuer: &str| {
         let builder = AuthorizationServer::builder(issuer).storage(storage.clone());
@@ -626,15 +626,15 @@ fn capabilities_that_collide_do_not_build() {
         ),
         (
             Part { member: PART.member, ..OTHER },
-            "the metadata member \"part_endpoint\" is set by the server or by a capability: remove it or use another name",
+            "the metadata member \"part_endpoint\" is already set by the server or by a capability: remove it or use another name",
         ),
         (
             Part { member: "issuer", ..OTHER },
-            "the metadata member \"issuer\" is set by the server or by a capability: remove it or use another name",
+            "the metadata member \"issuer\" is already set by the server or by a capability: remove it or use another name",
         ),
         (
             Part { member: "signed_metadata", ..OTHER },
-            "the metadata member \"signed_metadata\" is set by the server or by a capability: remove it or use another name",
+            "the metadata member \"signed_metadata\" is already set by the server or by a capability: remove it or use another name",
         ),
         (
             Part { url: "http://id.example/other", ..OTHER },
@@ -709,7 +709,7 @@ fn endpoint_with_the_name_of_another_does_not_build() {
     build().capability(Endpoints(&[("own", "GET"), ("resource_metadata", "POST")])).built().unwrap();
 }
 
-/// Otherwise every request would get 405, with a header that looks right.
+/// With such a list, every request would get 405 and an `Allow` header that looks right.
 #[test]
 fn malformed_endpoint_methods_do_not_build() {
     for good in ["GET", "GET, POST", "GET, HEAD, M-SEARCH"] {
@@ -1114,9 +1114,9 @@ fn stored_client_is_validated_again_when_read() {
     let native = || stored(Client::native("a").authorization_code(CB).build());
     let confidential = || stored(Client::confidential("a", secret()).client_credentials().build());
     let credentials = confidential()["credentials"].clone();
-    let no_credentials = "a public client must have no credentials, no raw_basic_secret and no authentication method except none: remove them, or make the client confidential";
+    let no_credentials = "a public client must have no credentials, no raw_basic_secret and no authentication method other than \"none\": remove them, or make the client confidential";
     let credential =
-        "a confidential client must have at least one credential and must not use the authentication method none";
+        "a confidential client must have at least one credential and must not use the authentication method \"none\"";
     for (parts, message) in [
         (with(public(), "credentials", credentials.clone()), no_credentials),
         (with(native(), "credentials", credentials), no_credentials),

@@ -33,12 +33,14 @@ pub struct LegacyHabits {
 pub enum ClientError {
     /// A public client has credentials, or settings for them (RFC 6749 §2.1).
     #[error(
-        "a public client must have no credentials, no raw_basic_secret and no authentication method except none: \
+        "a public client must have no credentials, no raw_basic_secret and no authentication method other than \"none\": \
          remove them, or make the client confidential"
     )]
     PublicWithCredentials,
     /// A confidential client has no credential, or the authentication method `none` (RFC 6749 §2.3).
-    #[error("a confidential client must have at least one credential and must not use the authentication method none")]
+    #[error(
+        "a confidential client must have at least one credential and must not use the authentication method \"none\""
+    )]
     ConfidentialWithoutCredentials,
     /// A client that is not confidential has the client credentials grant (RFC 6749 §4.4).
     #[error("the client credentials grant is for confidential clients only")]
@@ -61,8 +63,8 @@ pub enum ClientError {
          localhost_for_development during development"
     )]
     LocalhostRedirectUri(RedirectUri),
-    /// A redirect URI has a private-use scheme that is not a reverse domain name, or that two slashes follow (RFC 8252
-    /// §7.1).
+    /// A redirect URI has a private-use scheme that is not a reverse domain name, or that is followed by two slashes
+    /// (RFC 8252 §7.1).
     #[error(
         "the redirect URI {0} has a private-use scheme without a dot or with two slashes: use a form such as \
          com.example.app:/callback, or set undotted_schemes for the client and list the scheme in the policy's \

@@ -28,7 +28,7 @@ async fn unmet_authentication_ends_a_step_up() {
 
 // covers: OC-09 (OpenID Connect Core §3.1.2.3), OC-15
 #[tokio::test]
-async fn approve_refuses_a_stale_login() {
+async fn approve_refuses_an_old_or_unknown_login_time() {
     let (t, app) = public().await;
     let old = logged_in(&t);
     t.clock.advance(Duration::minutes(10));
@@ -50,7 +50,7 @@ async fn approve_refuses_a_stale_login() {
 
 // covers: CU-02 (RFC 6749 §10.12), CU-09 (RFC 6749 §10.12)
 #[tokio::test]
-async fn approve_refuses_another_user_than_was_asked() {
+async fn approve_refuses_a_user_other_than_the_one_asked() {
     let (t, app) = with_consent().await;
     let (alice, bob) = (logged_in(&t), UserSession::new(subject("bob")));
     let more = Ask::code(&app).with("scope", "user:read user:write");
@@ -64,7 +64,7 @@ async fn approve_refuses_another_user_than_was_asked() {
 }
 
 #[tokio::test]
-async fn proceed_takes_data_and_a_narrower_scope() {
+async fn proceed_stores_host_data_and_denies_an_empty_scope() {
     let (t, app) = with_consent().await;
     let ask = Ask::code(&app);
     let alice = logged_in(&t);
@@ -106,7 +106,7 @@ async fn repeated_login_demand_ends_in_an_error_not_a_loop() {
 
 // covers: AMB-34
 #[tokio::test]
-async fn missing_login_time_fails_only_if_it_matters() {
+async fn missing_login_time_fails_requests_that_need_it() {
     let (t, app) = public().await;
     let unknown = UserSession::new(subject("alice"));
     for (name, value, reason) in [

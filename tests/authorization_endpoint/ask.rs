@@ -130,7 +130,7 @@ pub(crate) async fn grants_of(t: &TestServer, client: &TestClient) -> Vec<Arc<Gr
     t.storage.list_grants(&which, t.clock.now(), &GrantPage::first(100)).await.unwrap()
 }
 
-/// Returns the parts of a registered client, for changing and storing them again.
+/// Returns the stored client, whose parts a test can change and store again.
 pub(crate) async fn client_of(t: &TestServer, client: &TestClient) -> Arc<Client> {
     use grantor::ClientStore;
     t.storage.find_client(&client.id).await.unwrap().expect("a registered client")
@@ -140,7 +140,8 @@ pub(crate) async fn client_of(t: &TestServer, client: &TestClient) -> Arc<Client
 const STALE: [&str; 3] =
     ["this form has expired", "this form does not belong to your current session", "this form was already submitted"];
 
-/// Asserts that a response is an error page without a redirect. A stale form may link back to the request.
+/// Asserts that a response is an error page without a redirect. The page of a stale form may
+/// link back to the request.
 #[track_caller]
 pub(crate) fn assert_page(response: &Response, status: u16, code: &str, description: &str) {
     assert_eq!(response.status(), status, "{}", describe(response));
@@ -153,7 +154,8 @@ pub(crate) fn assert_page(response: &Response, status: u16, code: &str, descript
     assert_eq!(page.matches("href").count(), usize::from(leads_back), "an error page has no other link: {page}");
 }
 
-/// Returns the text of an error page without the compared value, which occurs once and can't contain markup.
+/// Returns the text of an error page without the value that it quotes from the request (a `client_id` or a
+/// `redirect_uri`). The value occurs once and can't contain markup.
 #[track_caller]
 pub(crate) fn text_around_value(response: &Response) -> String {
     let page = text(response);

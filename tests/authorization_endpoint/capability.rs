@@ -53,7 +53,7 @@ impl Capability for Tenants {
     }
 }
 
-/// A capability that runs after the tenants, because of its name. It is passed in an `Arc`.
+/// A capability that runs after `tenants`, because of its name. It is passed in an `Arc`.
 #[derive(Default)]
 struct Zone(Mutex<usize>);
 
@@ -118,7 +118,7 @@ async fn refusal_of_a_capability_is_sent_to_the_client() {
     assert_eq!(t.events.names(), ["authorization_refused"]);
     let answer = refused(&t, &Ask::code(&app).with("tenant", "down")).await;
     assert_error(&answer, CALLBACK, "temporarily_unavailable", STATE);
-    // A capability's refusal is redirected only after the redirect URI is known to belong to the client.
+    // A request with another fault is refused before the capability sees it.
     tenants.seen.lock().unwrap().clear();
     let ask = Ask::code(&app).with("tenant", "red");
     for faulty in [ask.clone().with("redirect_uri", "https://evil.example/"), ask.clone().with("scope", "nope")] {

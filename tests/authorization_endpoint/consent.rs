@@ -70,7 +70,7 @@ async fn consent_page_shows_lifetime_of_client_or_token() {
 
 // covers: AZ-12 (RFC 6749 §4.1.2.1), RD-03 (RFC 6749 §4.1.2.1), IS-02 (RFC 9207 §2)
 #[tokio::test]
-async fn denial_redirects_an_error_and_stores_nothing() {
+async fn denial_redirects_an_error_and_opens_no_grant() {
     let (t, app) = confidential().await;
     let answer = pending(&t, &Ask::code(&app)).await.deny();
     assert!(answer.code().is_none() && answer.access_token().is_none());
@@ -80,7 +80,7 @@ async fn denial_redirects_an_error_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn approval_opens_one_grant_with_grant_data() {
+async fn approval_opens_one_grant_with_host_data() {
     let (t, app) = public().await;
     let answer = consent(&t, &Ask::code(&app)).await.approve(by("alice").host_data(json!({"tenant": 7}))).await;
     assert!(query_of(&answer.into()).contains_key("code"));
@@ -138,7 +138,7 @@ async fn submitted_form_decides_its_own_request() {
     assert_eq!(grants_of(&t, &app).await[0].scope.as_str(), "user:read user:write");
 
     t.clock.advance(Duration::seconds(1));
-    // Fields that a browser adds and the page does not have are ignored.
+    // Fields and scopes that the page did not offer are ignored.
     let token = &form_token(&t, &app).await;
     let forged = [read, ("scope", "offline_access"), ("client_id", "x"), ("redirect_uri", "https://evil.example/")];
     let fields = [&[("form_token", &**token), approve], &forged[..]].concat();

@@ -1,4 +1,4 @@
-//! Request parameters survive login and consent, including those declared by the host, up to 16 KiB.
+//! Request parameters survive login and consent, including those that the host app declared, up to 16 KiB.
 
 use grantor::testing::{ISSUER, TestServer};
 use grantor::{
@@ -45,7 +45,7 @@ async fn declared_parameter_reaches_consent_and_approval() {
 }
 
 #[tokio::test]
-async fn known_or_declared_parameter_is_kept_as_sent() {
+async fn empty_or_undeclared_parameter_reads_as_absent() {
     let t = server();
     let app = t.public_client(CALLBACK).await;
     let ask = Ask::code(&app).without("redirect_uri").and("nonce", "").and("undeclared", "x");
@@ -58,7 +58,7 @@ async fn known_or_declared_parameter_is_kept_as_sent() {
             ("redirect_uri", "it was not sent"),
             ("nonce", "it was empty"),
             ("x.tenant", "it was not sent"),
-            ("undeclared", "it has no meaning"),
+            ("undeclared", "it is not declared"),
         ] {
             assert_eq!(request.parameter(name), None, "{name}: {why}");
         }
@@ -144,7 +144,7 @@ async fn parameters_of_16_kib_work_through_consent() {
 
 /// Asserts that an accepted request comes back from login and from the consent page.
 #[tokio::test]
-async fn parameters_fit_a_smaller_max_body() {
+async fn parameters_up_to_half_of_max_body_work() {
     for max_body in [4_096, 8_192, 20_000, 40_000] {
         let t = TestServer::with(|builder| {
             let mut policy = grantor::Policy::default();

@@ -1,4 +1,5 @@
-//! Failures of the host app: a page before the redirect URI is known, and a redirect afterwards.
+//! Failures of the storage, of the random source and of the host app: a page before the redirect URI is known, and a
+//! redirect afterwards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,7 +90,7 @@ async fn lost_answer_at_approval_sends_no_code() {
     assert!(grants_of(&t, &app).await.is_empty());
 }
 
-/// A storage that fails on request.
+/// A random source that fails while the flag is set.
 #[derive(Clone)]
 struct Fragile(Arc<AtomicBool>, SeededEntropy);
 

@@ -77,7 +77,9 @@ async fn first_party_with_unproven_redirect_needs_a_click() {
             assert!(resumed.approve(crate::ask::by("alice")).await.code().is_some());
             assert!(last_event(&t).contains("consent: Confirmed"), "{}", last_event(&t));
         }
-        let Interaction::Respond(answer) = next(&t, &ask.with("prompt", "none")).await else { panic!("{uri}: a page") };
+        let Interaction::Respond(answer) = next(&t, &ask.with("prompt", "none")).await else {
+            panic!("{uri}: no response")
+        };
         assert_error(&answer, uri, "interaction_required", Some("af0ifjsldkj"));
     }
 }

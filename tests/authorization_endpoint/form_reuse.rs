@@ -63,7 +63,7 @@ async fn first_decision_of_a_consent_form_counts() {
 
 // covers: B60
 #[tokio::test]
-async fn decision_without_a_form_uses_up_its_form() {
+async fn direct_decision_uses_up_the_form_token() {
     let (t, app) = public().await;
     let asked = consent(&t, &Ask::code(&app)).await;
     let form_token = asked.form_token(SESSION);
@@ -75,7 +75,7 @@ async fn decision_without_a_form_uses_up_its_form() {
     let own = t.register(native.build(), None).await;
     let alice = UserSession::new(subject("alice"));
     let Interaction::Consent(asked) = pending(&t, &Ask::code(&own)).await.interaction(Some(&alice)).await else {
-        panic!("a native app is confirmed")
+        panic!("alice was not asked to confirm")
     };
     assert_eq!(asked.reason(), ConsentReason::Confirm);
     let form_token = asked.form_token(SESSION);
@@ -86,7 +86,7 @@ async fn decision_without_a_form_uses_up_its_form() {
 
 // covers: B60
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn parallel_consent_submissions_open_one_grant() {
+async fn only_one_of_parallel_consent_submissions_counts() {
     let (t, app) = public().await;
     for decisions in [[Allow; 8], [Allow, Deny, Allow, Deny, Allow, Deny, Allow, Deny]] {
         let before = grants_of(&t, &app).await.len();
@@ -115,7 +115,8 @@ async fn used_form_stays_used_until_it_expires() {
     t.clock.advance(Duration::minutes(10));
     let form_token = asked.form_token(SESSION);
     assert_error(&submit(&t, &form_token, Deny).await, CALLBACK, "access_denied", STATE);
-    // A host may show a form again, for example with a remark. Both pages then have the same form.
+    // A host may show a form again, for example with a remark. Both pages then have the same form
+    // token.
     let shown_again = t.server.resume(&form_token, SESSION).await.expect("the form is good").form_token(SESSION);
     assert_eq!(shown_again, form_token);
     t.clock.advance(Duration::minutes(20));

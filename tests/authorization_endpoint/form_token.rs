@@ -91,7 +91,7 @@ async fn implicit_request_survives_the_form() {
     let answer: Response = t.server.resume(&token, SESSION).await.unwrap().approve(by("alice")).await.into();
     let members = ["access_token", "expires_in", "iss", "scope", "token_type"];
     assert_eq!(fragment_of(&answer).keys().collect::<Vec<_>>(), members);
-    // The request stays a token request, even if the client was registered for codes in the meantime.
+    // The request stays a token request, even if the client has only the code grant now.
     change(&t, &app, |parts| {
         parts.grant_types = [grantor::GrantType::new("authorization_code").unwrap()].into();
     })
@@ -155,7 +155,7 @@ async fn form_token_opens_only_with_the_same_server_key() {
     let waiting = second_node.server.resume(&token, SESSION).await.expect("a node of the same server");
     assert_eq!(waiting.deny().await.state(), STATE);
 
-    // Without a server key, each process generates a key of its own, whatever key the first node has.
+    // A server without a configured key generates a random key, so it does not accept forms of other processes.
     for other in [server(2, Some([8; 32])), server(1, None), server(2, None)] {
         other.public_client(CALLBACK).await;
         assert_page(&refused(&other, &token, SESSION).await, 400, "invalid_request", WRONG_SESSION);
@@ -288,7 +288,7 @@ async fn form_with_a_removed_redirect_uri_is_refused() {
     let answer = refused(&t, &token, SESSION).await;
     assert_page(&answer, 400, "invalid_request", "the redirect URI is not registered for this client");
 
-    // The request named no redirect URI, so it meant the URI that was registered then, not the present URI.
+    // The request named no redirect URI, so its form is bound to the URI that was registered at that time.
     let other = t.public_client(CALLBACK).await;
     let token = sealed(&t, &Ask::code(&other).without("redirect_uri")).await;
     change(&t, &other, |parts| {
@@ -332,7 +332,7 @@ async fn form_of_a_changed_default_scope_is_stale() {
 
 // covers: CU-02 (RFC 6749 §10.12), B45
 #[tokio::test]
-async fn form_that_showed_another_client_is_stale() {
+async fn form_with_changed_client_details_is_stale() {
     let (t, app) = public().await;
     let name: fn(&mut ClientParts) = |parts| parts.client_name = Some("My Bank".to_owned());
     for shown in [
@@ -352,7 +352,7 @@ async fn form_that_showed_another_client_is_stale() {
     }
     let token = sealed(&t, &Ask::code(&app)).await;
     change(&t, &app, |parts| parts.host_data = serde_json::json!({ "team": 7 })).await;
-    drop(t.server.resume(&token, SESSION).await.expect("no page of the library shows the application's data"));
+    drop(t.server.resume(&token, SESSION).await.expect("the page does not depend on host_data"));
 }
 
 // Regression: a form was accepted although the page had shown another description of a scope.

@@ -53,7 +53,7 @@ pub(crate) fn responded(interaction: Interaction) -> Response {
     }
 }
 
-/// Lets a user decide on the consent page: with its form, and an approval for this session.
+/// Submits the form of the consent page with an approval by the user of `session`.
 pub(crate) async fn approve_by_form(t: &TestServer, consent: &Consent, session: &UserSession) -> Response {
     let form = format!("form_token={}&decision=approve&scope=user%3Aread", consent.form_token(SESSION));
     let (consent, form) =

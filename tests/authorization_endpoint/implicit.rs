@@ -149,7 +149,7 @@ async fn implicit_grant_needs_no_pkce_but_checks_a_challenge() {
 
 // covers: RU-02 (RFC 6749 §3.1.2.2)
 #[test]
-fn confidential_implicit_client_needs_a_redirect_uri() {
+fn implicit_client_needs_a_redirect_uri() {
     let secret = grantor::ClientSecret::new("x".repeat(43));
     let credential = grantor::ClientCredential::secret(&secret);
     let none: [&str; 0] = [];

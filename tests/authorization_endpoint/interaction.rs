@@ -1,5 +1,5 @@
-//! The next step of a request: `prompt`, `max_age`, `acr_values`, consent on record. Each round trip goes through
-//! a host with sessions.
+//! The next step of a request: `prompt`, `max_age`, `acr_values` and recorded consent, tested with a host app that has
+//! sessions.
 
 use grantor::authorize::{ConsentReason, LoginReason};
 use grantor::storage::GrantSelector;
@@ -49,7 +49,7 @@ async fn max_age_is_a_number_of_seconds() {
 
 // covers: AMB-35, SU-02 (RFC 9470 §5)
 #[tokio::test]
-async fn request_without_demands_needs_a_login_of_any_age() {
+async fn request_without_demands_needs_a_login_but_no_login_time() {
     let (t, app) = public().await;
     let ask = Ask::code(&app).and("nonce", "ignored").and("claims", "ignored");
     let login = login(first_visit(&t, &ask, None).await, LoginReason::NotLoggedIn);
@@ -161,7 +161,7 @@ async fn clock_set_back_during_a_login_asks_twice_at_most() {
     }
 }
 
-/// Otherwise the login would count as fresh for every request until that time.
+/// If it were fresh, it would satisfy every request until that time.
 #[tokio::test]
 async fn future_login_time_is_not_a_fresh_login() {
     let (t, app) = public().await;
@@ -175,7 +175,7 @@ async fn future_login_time_is_not_a_fresh_login() {
         let waits = login(first_visit(&t, &ask, Some(&later)).await, reason);
         let silent = Ask::code(&app).with("max_age", "60").with("prompt", "none");
         assert_error(&responded(first_visit(&t, &silent, Some(&later)).await), CALLBACK, "login_required", STATE);
-        // The host's clock is ahead, so a new login is later than now as well.
+        // If the host's clock is ahead, a real new login is in the future too, so it counts after a login page.
         let asked = consent(visit(&t, &waits.return_target(), Some(&later)).await, ConsentReason::NotGiven);
         assert_code(&approve_by_form(&t, &asked, &later).await);
     }
@@ -292,7 +292,7 @@ async fn acr_values_send_the_user_to_log_in_at_most_once() {
 }
 
 #[tokio::test]
-async fn post_without_a_session_returns_by_get() {
+async fn post_without_a_session_is_redirected_to_get() {
     let (t, app) = public().await;
     let ask = Ask::code(&app).with("prompt", "login");
     let redirect = responded(t.server.interaction(&ask.post(), None).await);

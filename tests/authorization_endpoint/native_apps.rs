@@ -124,7 +124,7 @@ async fn code_sent_to_one_port_is_redeemed_with_that_port() {
 
 // covers: NA-05 (RFC 8252 §8.3), AMB-21
 #[tokio::test]
-async fn localhost_redirect_is_native_and_can_be_disabled() {
+async fn localhost_redirect_of_native_app_can_be_disabled() {
     let on = TestServer::new();
     let app = native_client(&on, "native", "http://localhost/cb").await;
     for uri in ["http://localhost/cb", "http://localhost:51004/cb"] {

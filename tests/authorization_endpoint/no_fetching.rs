@@ -67,7 +67,7 @@ async fn request_object_is_ignored_and_not_fetched() {
 async fn client_urls_are_never_fetched() {
     let (t, inside) = (TestServer::new(), Inside::new());
     for url in inside.urls() {
-        // An identifier that is a URL is a plain name.
+        // A client identifier that looks like a URL is an ordinary name.
         let pairs = [("client_id", &*url), ("response_type", "code"), ("redirect_uri", &url)];
         let unknown = responded(t.server.authorize(&Request::get(format!("/authorize?{}", form(&pairs)))).await);
         assert_page(&unknown, 400, "invalid_client", "the client is not registered with this server");
@@ -80,7 +80,7 @@ async fn client_urls_are_never_fetched() {
         let stored = json!({
             "client_id": "a", "client_type": "public", "grant_types": ["refresh_token"], "jwks_uri": url,
         });
-        assert!(serde_json::from_value::<Client>(stored).is_err(), "keys are not read from anywhere");
+        assert!(serde_json::from_value::<Client>(stored).is_err(), "keys are not fetched from a URL");
     }
     inside.assert_no_connection();
 }

@@ -337,7 +337,7 @@ async fn every_page_gets_the_languages_of_its_request() {
     told.assert(Some(&app), german, "MissingCodeChallenge");
 }
 
-/// Pages that record the compared value.
+/// Error pages that record the value from the request that they may quote.
 #[derive(Clone, Default)]
 struct Presented(Arc<Mutex<Vec<Option<String>>>>);
 
@@ -349,10 +349,10 @@ impl PageTemplates for Presented {
     }
 }
 
-// A user who mistyped a value sees it on the error page.
+// The page shows the value, so that its reader can find a typing error.
 // covers: PP-12 (RFC 6749 §10.14), AZ-05 (RFC 6749 §4.1.2.1)
 #[tokio::test]
-async fn error_page_shows_the_value_that_was_compared() {
+async fn error_page_shows_unregistered_client_id_or_redirect_uri() {
     let t = server(None);
     let app = t.register(Client::public("app").authorization_code([CALLBACK]).scope("user:read").build(), None).await;
     let ask = Ask::code(&app);

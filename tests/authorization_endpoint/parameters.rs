@@ -95,7 +95,7 @@ async fn repeated_client_id_or_redirect_uri_never_redirects() {
             assert_page(&answer, 400, "invalid_request", &description);
         }
     }
-    assert_eq!(t.faults.calls(), 1, "the storage was claimed, but nothing was looked up for either of two values");
+    assert_eq!(t.faults.calls(), 1, "the storage was claimed, but no client was looked up");
 }
 
 // covers: PP-13 (RFC 6749 §1.9)
@@ -162,7 +162,7 @@ async fn broken_escape_is_refused_and_never_repaired() {
 
 // covers: PP-12 (RFC 6749 §10.14), AZ-16 (RFC 6749 §4.1.2.1), B36
 #[tokio::test]
-async fn hostile_values_are_neither_trusted_nor_echoed() {
+async fn hostile_values_reach_no_redirect_markup_or_event() {
     let (t, app) = public().await;
     let ask = Ask::code(&app);
     for probe in [
@@ -257,7 +257,7 @@ async fn no_state_is_added_if_none_was_sent() {
 
 // covers: AMB-23, PP-12 (RFC 6749 §10.14)
 #[tokio::test]
-async fn state_has_a_length_limit_and_no_control_characters() {
+async fn state_too_long_or_not_printable_ascii_is_refused() {
     let t = TestServer::with_policy(|policy| policy.max_state = 100);
     let app = t.public_client(CALLBACK).await;
     for good in ["x".to_owned(), "s".repeat(100)] {
@@ -278,7 +278,7 @@ async fn state_has_a_length_limit_and_no_control_characters() {
 
 // covers: B36
 #[tokio::test]
-async fn no_request_however_malformed_is_a_server_error() {
+async fn malformed_requests_get_a_400_page() {
     let (t, app) = public().await;
     let id = &app.id;
     let long = "&".repeat(60_000);

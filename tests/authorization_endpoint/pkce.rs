@@ -104,7 +104,7 @@ async fn allowed_plain_pkce_is_the_default_and_43_to_128_long() {
 
 // covers: PK-05 (RFC 7636 §4.4.1), PK-06, PK-23 (RFC 6749 §1.9; RFC 7636 §6.2.1)
 #[tokio::test]
-async fn challenge_method_is_case_sensitive_s256() {
+async fn unknown_or_miscased_challenge_method_is_refused() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_plain_pkce = true);
     let app = t.public_client(CALLBACK).await;
     for method in ["S512", "s256", "S256 ", " S256", "PLAIN", "Plain", "S256,plain", "S256\n", "none", "S2"] {
@@ -143,7 +143,7 @@ async fn s256_challenge_is_43_base64url_characters() {
 
 // covers: PK-20 (RFC 7636 §4.3)
 #[tokio::test]
-async fn challenge_method_without_challenge_is_malformed() {
+async fn challenge_method_without_challenge_is_refused() {
     let t = TestServer::with_policy(|policy| policy.dangerous().pkce_optional = true);
     let lenient = t
         .confidential_client_with(|client| client.authorization_code([CALLBACK]).pkce_optional().scope("user:read"))

@@ -25,7 +25,7 @@ async fn prompt_none_is_answered_without_a_page() {
     for (what, ask, session, code) in [
         ("no session", &ask, None, "login_required"),
         ("a login that is too old", &aged("4"), Some(&alice), "login_required"),
-        ("a login of any age", &aged("0"), Some(&alice), "login_required"),
+        ("a max_age of zero", &aged("0"), Some(&alice), "login_required"),
         ("a login of unknown age", &aged("4"), Some(&unknown), "login_required"),
         ("no consent", &more, Some(&alice), "consent_required"),
         ("no session and no consent", &more, None, "login_required"),
@@ -48,7 +48,7 @@ async fn prompt_none_is_answered_without_a_page() {
 
 // covers: OC-08 (OpenID Connect Core §3.1.2.6)
 #[tokio::test]
-async fn host_can_answer_prompt_none_by_each_error() {
+async fn host_can_answer_prompt_none_with_each_error() {
     let (t, app) = public().await;
     let ask = Ask::code(&app).with("prompt", "none");
     for (refusal, code) in [
@@ -63,7 +63,7 @@ async fn host_can_answer_prompt_none_by_each_error() {
 
 // covers: AZ-19 (RFC 9700 §4.11.2)
 #[tokio::test]
-async fn prompt_none_of_an_unproven_client_gets_a_page() {
+async fn prompt_none_error_obeys_the_error_redirect_rules() {
     let t = TestServer::new();
     let own = Client::public("own").registered_by(RegisteredBy::SelfService).authorization_code([CALLBACK]);
     let app = t.register(own.scope("user:read").build(), None).await;

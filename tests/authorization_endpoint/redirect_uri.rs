@@ -127,7 +127,7 @@ async fn wrong_redirect_uri_is_never_used() {
         ("unknown client", evil.clone().with("client_id", "nobody")),
         ("no client", evil.clone().without("client_id")),
         ("no client and a bad scope", evil.without("client_id").with("scope", "nope")),
-        // Not even to a URI that another client has registered.
+        // The redirect URI is registered, but for another client.
         ("unknown client, known URI", Ask::code(&app).with("client_id", "nobody")),
     ] {
         let answer = refused(&t, &ask).await;
@@ -185,7 +185,7 @@ async fn client_with_several_redirect_uris_must_name_one() {
 
 // covers: RU-13 (RFC 6749 §3.1.2.3), AMB-04
 #[tokio::test]
-async fn single_redirect_uri_may_be_omitted_and_is_remembered() {
+async fn code_remembers_if_single_redirect_uri_was_omitted() {
     let (t, app) = public().await;
     for (ask, was_sent) in [(Ask::code(&app), true), (Ask::code(&app).without("redirect_uri"), false)] {
         let answer = approved(&t, &ask).await;
@@ -272,7 +272,7 @@ async fn code_needs_the_redirect_uri_it_was_sent_to() {
     for wrong in [Some("https://app.example/other"), Some("https://app.example/cb/"), None] {
         assert_eq!(redeem(wrong).await.unwrap_err().code().as_str(), "invalid_grant", "{wrong:?}");
     }
-    redeem(Some(CALLBACK)).await.expect("the right one still works");
+    redeem(Some(CALLBACK)).await.expect("the right redirect URI still works");
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ async fn unproven_client_needs_consent_each_time() {
 
 // covers: CU-06 (RFC 8252 §8.6), CU-05, B27
 #[tokio::test]
-async fn policy_trusts_https_redirect_of_public_client_only() {
+async fn https_redirect_policy_trusts_only_https_on_a_public_host() {
     let t = TestServer::with_policy(|policy| policy.https_redirect_proves_identity = true);
     let uris = [
         CALLBACK,
@@ -169,7 +169,7 @@ async fn consent_to_self_registered_client_covers_one_host() {
 // Regression: a redirect to an IP address or the loopback interface counted as proof of the client.
 // covers: B27, CU-05 (RFC 8252 §8.6)
 #[tokio::test]
-async fn redirect_to_an_address_proves_no_client() {
+async fn redirect_to_ip_address_or_loopback_proves_no_client() {
     let t = TestServer::with_policy(|policy| policy.https_redirect_proves_identity = true);
     for by in [RegisteredBy::Administrator, RegisteredBy::SelfService] {
         for (place, uri) in [
@@ -241,7 +241,7 @@ async fn revoked_or_ended_grant_is_no_consent() {
 
 // covers: B27
 #[tokio::test]
-async fn only_an_approval_on_a_page_is_consent() {
+async fn password_or_client_credentials_grant_is_no_consent() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_password_grant = true);
     t.users.add("alice", "correct horse");
     let app = t
@@ -298,14 +298,14 @@ async fn dead_or_foreign_grants_from_storage_are_ignored() {
         details: GrantDetails::default(),
     };
     for (what, grant, expected) in [
-        ("a live one", live.clone(), true),
-        ("a revoked one", Grant { revoked_at: Some(now), ..live.clone() }, false),
-        ("one that has just ended", Grant { expires_at: now, ..live.clone() }, false),
-        ("bob's", Grant { subject: Some(subject("bob")), ..live.clone() }, false),
-        ("nobody's", Grant { subject: None, ..live.clone() }, false),
-        ("another client's", Grant { client_id: ClientId::new("other").unwrap(), ..live.clone() }, false),
-        ("a password's", Grant { grant_type: GrantType::new("password").unwrap(), ..live.clone() }, false),
-        ("one of another scope", Grant { scope: "user:write".parse().unwrap(), ..live }, false),
+        ("a live grant", live.clone(), true),
+        ("a revoked grant", Grant { revoked_at: Some(now), ..live.clone() }, false),
+        ("a grant that has just ended", Grant { expires_at: now, ..live.clone() }, false),
+        ("a grant of bob", Grant { subject: Some(subject("bob")), ..live.clone() }, false),
+        ("a grant without a user", Grant { subject: None, ..live.clone() }, false),
+        ("a grant of another client", Grant { client_id: ClientId::new("other").unwrap(), ..live.clone() }, false),
+        ("a password grant", Grant { grant_type: GrantType::new("password").unwrap(), ..live.clone() }, false),
+        ("a grant of another scope", Grant { scope: "user:write".parse().unwrap(), ..live }, false),
     ] {
         let server = AuthorizationServer::builder(ISSUER)
             .storage(Intercepted::new(clients.clone(), Careless(vec![Arc::new(grant)])))

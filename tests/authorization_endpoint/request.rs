@@ -82,7 +82,9 @@ async fn post_with_known_parameter_in_query_is_refused() {
 async fn posted_request_is_complete_after_login() {
     let (t, app) = confidential().await;
     let ask = Ask::code(&app).with("scope", "user:read user:write").with("prompt", "consent");
-    let Interaction::Respond(answer) = t.server.interaction(&ask.post(), None).await else { panic!("by GET first") };
+    let Interaction::Respond(answer) = t.server.interaction(&ask.post(), None).await else {
+        panic!("no redirect to GET")
+    };
     assert_eq!(answer.status(), 303);
     let target = answer.header("location").expect("a redirect").to_owned();
     let Interaction::Login(login) = t.server.interaction(&Request::get(target), None).await else { panic!("a login") };
@@ -154,7 +156,8 @@ async fn body_that_is_not_a_form_gets_a_page() {
 async fn input_above_the_limit_is_refused_unread() {
     let probe = TestServer::new();
     let app = probe.public_client(CALLBACK).await;
-    // These characters take three bytes in a query: of the parameters themselves, half of the limit is accepted.
+    // Each `"` takes three bytes when encoded. So the encoded request reaches `max_body` before its decoded parameters
+    // reach their own limit, which is half of `max_body`.
     let ask = Ask::code(&app).with("padding", &"\"".repeat(500));
     let size = ask.encoded().len();
 

@@ -106,7 +106,7 @@ async fn parameters_of_16_kib_work_through_login() {
     let t = TestServer::with(|builder| builder.authorization_parameter("nonce"));
     let app = t.public_client(CALLBACK).await;
     let ask = Ask::code(&app);
-    // This character has six bytes in a form that is encoded in another form.
+    // This character grows when it is form-encoded, but not in a return target.
     let nonce = "\"".repeat(16 * 1024 - ask.size() - "nonce".len());
     let target = login(&t, ask.and("nonce", &nonce).get().target()).await.return_target();
     assert!(
@@ -114,7 +114,7 @@ async fn parameters_of_16_kib_work_through_login() {
     );
     let again = back(&t, &target).await;
     assert_eq!(again.parameter("nonce"), Some(&*nonce));
-    // As a field of a form it has its plain length, so the consent form fits too.
+    // The return target does not grow at each visit, and the consent form fits too.
     assert!(again.return_target().len() <= target.len());
     let asked = grantor::testing::ask(again, subject("alice")).await;
     let form = format!("form_token={}&decision=approve&scope=user%3Aread", asked.form_token(SESSION));

@@ -75,7 +75,7 @@ async fn missing_scope_gets_client_or_server_default_or_error() {
         (&server_default, public("d").scope("user:read user:write"), Some("user:write")),
         (&server_default, public("e"), Some("user:write")),
         (&server_default, public("f").scope("user:read user:write").default_scope("user:read"), Some("user:read")),
-        // The server's default does not widen the client's scope.
+        // The server's default does not apply if it is outside the client's scope.
         (&server_default, public("g").scope("user:read"), None),
         // A scope that the server no longer offers is not granted.
         (&none, public("h").scope("user:read retired").default_scope("retired user:read"), Some("user:read")),
@@ -122,12 +122,12 @@ async fn client_cannot_request_more_than_its_scope() {
 
 // covers: B56
 #[tokio::test]
-async fn client_registered_without_scope_may_request_later_ones() {
+async fn only_all_offered_scopes_allows_more_than_the_default_scope() {
     let t = TestServer::with(|builder| builder.default_scope("user:read"));
     let client = |id: &str| Client::public(id).authorization_code([CALLBACK]).refresh_token();
     let (plain, stepping) = (client("plain"), client("stepping").all_offered_scopes());
     let (plain, stepping) = (t.register(plain.build(), None).await, t.register(stepping.build(), None).await);
-    // The registration says whether the client has a list or all scopes, also when it is stored.
+    // The stored registration says whether the client may have the default scope only, or all offered scopes.
     for (app, expected, member) in
         [(&plain, AllowedScope::Default, None), (&stepping, AllowedScope::AllOffered, Some(&true.into()))]
     {
@@ -151,7 +151,7 @@ async fn client_registered_without_scope_may_request_later_ones() {
     let tokens = redeem(&t, &stepping, stepped_up.into()).await;
     assert_eq!(tokens.scope.as_str(), more);
     assert!(t.bearer(&tokens.access_token).await.unwrap().require("user:write").is_ok());
-    // The default is not within the allowed scope.
+    // Without a list, a client may have only the default scope, so this request is refused.
     drop(refused(&t, &Ask::code(&plain).with("scope", more)).await);
     assert!(t.events.events().pop().unwrap().text.contains("ScopeNotAllowed"));
 }
@@ -178,7 +178,7 @@ async fn self_service_allow_list_limits_all_offered_scopes() {
         (&with_default, RegisteredBy::SelfService, "user:write", false),
         (&with_list, RegisteredBy::SelfService, "user:read user:write", true),
         (&with_list, RegisteredBy::SelfService, ALL, false),
-        // A scope that was declared later is not in the list of the client.
+        // A scope that the server declared later is not in `self_service_scope`.
         (&later, RegisteredBy::SelfService, "admin", false),
     ] {
         let number = t.events.events().len();

@@ -98,7 +98,7 @@ async fn used_form_leads_back_to_the_request_as_well() {
         let asked = consent(&t, &Ask::code(&app)).await;
         let form_token = asked.form_token(SESSION);
         assert!(asked.approve(by("alice")).await.stale_form().is_none());
-        let again = t.server.resume(&form_token, SESSION).await.expect("only the decision uses a form");
+        let again = t.server.resume(&form_token, SESSION).await.expect("only a decision uses up a form");
         let answer = if denies { again.deny().await } else { again.approve(by("alice")).await };
         let stale = answer.stale_form().expect("a stale form");
         assert_eq!(stale.reason(), Refusal::UsedFormToken);
@@ -124,7 +124,7 @@ async fn stale_form_of_another_process_has_no_way_back() {
     assert_eq!((stale.reason(), stale.return_target()), (Refusal::InvalidFormToken, None));
     assert!(!text(&error.to_response()).contains("href"));
     assert_eq!(after.events.names(), ["authorization_stale"]);
-    // A login that was open meanwhile has no request to return to. This page does not blame the user or the application
+    // A login page that was open meanwhile has no request to return to. This page does not blame the user or the application
     // either.
     let target = before.server.interaction(&Ask::code(&app).get(), None).await;
     let Interaction::Login(login) = target else { panic!("a login is needed: {target:?}") };
@@ -161,9 +161,9 @@ async fn request_in_a_forged_form_is_not_believed() {
     }
 }
 
-/// The request demands a new login, so a user who comes back has to log in.
+/// The login is older than `max_age` when the user follows the link, so a new login is needed.
 #[tokio::test]
-async fn request_that_is_begun_again_keeps_its_demands() {
+async fn restarted_request_keeps_its_max_age() {
     let (t, app) = public().await;
     let alice = logged_in(&t);
     let ask = Ask::code(&app).with("max_age", "60");

@@ -23,7 +23,7 @@ fn jwt(header: &Value, claims: &str, key: Option<&str>) -> String {
     format!("{signed}.{}", signature.unwrap_or_default())
 }
 
-/// Assertions that other servers accepted or crashed on, and ones that a lenient server would accept.
+/// Assertions that other servers accepted or crashed on, and assertions that a lenient server would accept.
 fn assertions(client: &TestClient) -> Vec<String> {
     let claims = |exp: &str| {
         let id = &client.id;

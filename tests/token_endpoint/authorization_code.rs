@@ -249,7 +249,7 @@ async fn code_works_once_and_its_row_is_spent() {
 
 // covers: TF-14 (RFC 6749 §10.3), GR-19 (RFC 6749 §10.4)
 #[tokio::test]
-async fn stored_grant_holds_no_token() {
+async fn stored_rows_hold_hashes_and_no_tokens() {
     let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let first = approved.redeem().await.unwrap();

@@ -200,7 +200,7 @@ async fn unencoded_basic_credentials_get_advice_to_encode() {
     granted(&t, &by_basic("strict", secret)).await;
     let mut answers = Vec::new();
     for id in ["strict", "lenient", "post", "public", "nobody-we-know", "un+known", "un%20known"] {
-        // These secrets are wrong, decoded and raw.
+        // These secrets are wrong, whether they are decoded or read raw.
         for secret in ["a+b", "a%20b", "a%b", "%", "a%ZZ", "%FF", "%00", "+", "one%2Bone%25is%25other"] {
             let response = bad_client(&t, &raw_basic(format!("{id}:{secret}")), "UnencodedCredentials").await;
             answers.push((response.body().to_vec(), header_values(&response, "www-authenticate").join("")));
@@ -218,7 +218,7 @@ async fn unencoded_basic_credentials_get_advice_to_encode() {
     bad_client(&t, &by_body("strict", "a+b"), "ClientAuthenticationFailed").await;
 }
 
-/// For clients of libraries that do not form-encode, if an administrator has allowed it.
+/// Some client libraries do not form-encode the secret. An administrator can allow that for a client.
 #[tokio::test]
 async fn raw_basic_secret_needs_the_client_switch() {
     let seen = Seen::default();
@@ -258,7 +258,7 @@ async fn raw_basic_secret_needs_the_client_switch() {
 
 /// Only an administrator can let a client send its secret raw.
 #[test]
-fn raw_basic_secret_switch_is_administrators_and_off() {
+fn raw_basic_secret_is_off_and_not_settable_by_metadata() {
     let secret = ClientSecret::new("a+b");
     let client = Client::confidential("app", ClientCredential::secret(&secret)).client_credentials();
     let client = client.scope("user:read").build().unwrap();
@@ -278,9 +278,9 @@ fn raw_basic_secret_switch_is_administrators_and_off() {
     assert_eq!(public.build().unwrap_err(), ClientError::PublicWithCredentials);
 }
 
-/// A store that finds a client by a looser comparison than equality.
+/// The store ignores the case of identifiers, so it returns a client with another identifier than requested.
 #[tokio::test]
-async fn client_with_another_identifier_is_a_server_error() {
+async fn store_that_returns_another_client_is_a_server_error() {
     let storage = grantor::MemoryStorage::new();
     let observer = grantor::testing::RecordingObserver::default();
     let server = grantor::AuthorizationServer::builder(grantor::testing::ISSUER)
@@ -349,7 +349,7 @@ async fn authorization_scheme_is_case_insensitive() {
 
 // covers: CA-02 (RFC 6749 §3.2.1), CA-11 (RFC 6749 §2.3), AMB-17, B28
 #[tokio::test]
-async fn unneeded_credentials_of_public_client_are_checked() {
+async fn public_client_that_sends_a_secret_is_refused() {
     let (t, app) = public().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let redeem = redemption(&approved, &app);
@@ -467,7 +467,7 @@ async fn confidential_client_cannot_use_method_none() {
 
 // covers: CA-17 (RFC 6749 §10.1), CA-24 (RFC 6749 §2.1)
 #[test]
-fn client_type_is_stated_and_public_has_no_secret() {
+fn client_type_is_required_and_public_has_no_secret() {
     for client_type in [ClientType::Public, ClientType::Native] {
         let mut parts = ClientParts::new(ClientId::new("app").unwrap(), client_type);
         parts.grant_types.insert(grantor::GrantType::new("refresh_token").unwrap());
@@ -484,7 +484,7 @@ fn client_type_is_stated_and_public_has_no_secret() {
 
 // covers: CA-18 (RFC 8252 §8.5), CA-19 (OAuth 2.1 §8.1)
 #[tokio::test]
-async fn native_app_is_public_without_a_secret() {
+async fn native_app_needs_pkce_and_rotates_like_public_client() {
     let t = TestServer::with_policy(|policy| {
         policy.refresh_token_rotation = grantor::policy::Rotation::PublicClients;
         policy.dangerous().pkce_optional = true;
@@ -532,7 +532,7 @@ async fn expired_credential_fails_even_if_the_host_accepts_it() {
 }
 
 #[tokio::test]
-async fn host_authenticator_selects_the_opaque_credential() {
+async fn expired_opaque_credential_does_not_hide_a_live_one() {
     let t = TestServer::with(|builder| builder.authenticator(Says(Verdict::Accepted(()))));
     let expired = ClientCredential::opaque().expiring(t.clock.now());
     let client = Client::confidential("rotating", expired).credential(ClientCredential::opaque());

@@ -109,7 +109,7 @@ async fn own_scope_of_a_client_is_separate_from_user_scope() {
         refused_for(&t, &asked(beyond), 400, "invalid_scope", "ScopeNotAllowed").await;
     }
     refused_for(&t, &asked("nonsense"), 400, "invalid_scope", "UnknownScope").await;
-    // The default is cut to each list.
+    // Each list limits the default scope.
     let bare = granted(&t, &token_as(&app, &[("grant_type", "client_credentials")])).await;
     assert_eq!(bare["scope"], "user:write");
     let of_user = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
@@ -135,7 +135,7 @@ async fn own_scope_of_a_client_is_separate_from_user_scope() {
 
 // covers: GK-04 (RFC 6749 §3.3), GK-07 (OAuth 2.1 §2.1), CA-31 (OAuth 2.1 §2.4)
 #[tokio::test]
-async fn self_registered_client_has_no_own_scope() {
+async fn self_registered_client_needs_an_explicit_own_scope() {
     let bare = [("grant_type", "client_credentials")];
     let t = TestServer::with(|builder| {
         let mut policy = Policy::default();
@@ -156,7 +156,7 @@ async fn self_registered_client_has_no_own_scope() {
     }
     let app = register(|client| client.own_scope("user:read")).await;
     assert_eq!(granted(&t, &token_as(&app, &MACHINE)).await["scope"], "user:read");
-    // No user consents, so a client of an administrator gets scopes for itself only with an explicit list.
+    // No user consents here, so `all_offered_scopes` gives a client of an administrator only the default scope.
     let app = t.confidential_client_with(|client| client.client_credentials().all_offered_scopes()).await;
     assert_eq!(granted(&t, &token_as(&app, &MACHINE)).await["scope"], "user:read");
     let beyond = [("grant_type", "client_credentials"), ("scope", "user:write")];

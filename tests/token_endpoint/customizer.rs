@@ -139,7 +139,7 @@ async fn failing_customizer_is_host_failure_and_spends_nothing() {
 }
 
 #[tokio::test]
-async fn customizer_that_widens_is_host_failure() {
+async fn customizer_change_beyond_limits_is_a_host_failure() {
     let (t, app, spy, scripted) = customized().await;
     let requests = requests(&t, &app).await;
     spy.writes();
@@ -167,7 +167,7 @@ fn nested(levels: usize) -> Value {
     (0..levels).fold(json!(1), |value, _| json!([value]))
 }
 
-/// A refresh with a narrower scope gets only that scope, regardless of the grant.
+/// A refresh that requests a narrower scope limits the customizer to that scope.
 #[tokio::test]
 async fn customizer_cannot_exceed_the_refresh_scope() {
     let (t, app, _, scripted) = customized().await;
@@ -233,7 +233,7 @@ async fn reserved_and_taken_members_are_dropped_with_event() {
     }
 }
 
-/// The first decision counts, not the one at the time of the repeat.
+/// The decision at the first refresh counts, not the decision at the repeat.
 #[tokio::test]
 async fn repeat_of_customized_refresh_gets_the_same_answer() {
     let (t, app, spy, scripted) = customized().await;
@@ -262,7 +262,7 @@ async fn repeat_of_customized_refresh_gets_the_same_answer() {
             assert_eq!(granted(&t, &refresh(&app, old)).await, expected);
         }
     }
-    // The request determines the repeated response, not the later state of the token.
+    // A repeat must request the same scope as the first request did, not the scope to which the token was narrowed.
     scripted.answer(|_| Ok(TokenChanges::new()));
     let narrowed = [("grant_type", "refresh_token"), ("refresh_token", old), ("scope", "user:read")];
     bad_grant(&t, &token_as(&app, &narrowed), "RetryRefused").await;
@@ -277,7 +277,8 @@ async fn repeat_of_customized_refresh_gets_the_same_answer() {
     assert_eq!(next.get("tenant"), None);
 }
 
-/// The client gets `invalid_grant`, and a reuse counts as no theft while the grace window of the policy is open.
+/// If the shortened access token has ended, a repeat within the grace window gets `invalid_grant`, but it does not
+/// count as theft.
 #[tokio::test]
 async fn repeat_with_shortened_access_token_revokes_nothing() {
     let (t, app, spy, scripted) = customized().await;
@@ -319,7 +320,8 @@ async fn members_are_stored_only_for_repeatable_answers() {
     assert!(format!("{changes:?}").contains("tenant") && !format!("{changes:?}").contains("a-secret"));
 }
 
-/// Rows are read by a JSON parser with a depth limit. An allowed member stays below it, with everything around it.
+/// Rows are read by a JSON parser with a depth limit. The row with
+/// the deepest allowed member stays below that limit.
 #[tokio::test]
 async fn deepest_member_that_is_allowed_is_read_again() {
     let (t, app, _, scripted) = customized().await;
@@ -333,7 +335,7 @@ async fn deepest_member_that_is_allowed_is_read_again() {
     assert_eq!(read.details.response_members["m"], nested(32));
 }
 
-/// A shorter lifetime is still limited by the grant's end, and is never zero.
+/// A shortened lifetime is still limited by the end of the grant.
 #[tokio::test]
 async fn shortened_lifetime_still_ends_with_the_grant() {
     let (t, app, _, scripted) = customized().await;

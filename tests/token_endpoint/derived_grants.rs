@@ -123,7 +123,7 @@ async fn derived_grant_ends_no_later_than_its_parent() {
     bad_grant(&t, &refresh(&app, refreshed["refresh_token"].as_str().unwrap()), "GrantEnded").await;
 }
 
-/// Otherwise a token that needs a proof could be exchanged for a token that needs no proof.
+/// Such a request would exchange a token that needs a proof for a token that needs no proof.
 #[tokio::test]
 async fn nothing_is_derived_from_a_token_bound_to_a_proof() {
     let (t, app) = server().await;
@@ -183,7 +183,7 @@ async fn derived_grants_nest_four_deep() {
 }
 
 #[tokio::test]
-async fn dead_token_is_no_parent() {
+async fn unknown_or_expired_token_is_no_parent() {
     let (t, app) = server().await;
     bad_grant(&t, &derive(&app, &[("subject_token", "unknown")]), "UnknownToken").await;
     let tokens = tokens_of(&t, &app).await;
@@ -259,7 +259,7 @@ async fn one_time_key_is_no_token() {
 async fn one_time_key_of_failed_request_counts_as_used_if_in_doubt() {
     let (t, app) = server().await;
     let request = derive(&app, &[("voucher", "ten-euros-number-1")]);
-    // The look-up of the client, then the opening.
+    // The first call looks up the client, the second opens the grant.
     t.faults.fail(2, Fault::Unavailable);
     assert_eq!(t.server.token(&request).await.status(), 503);
     t.faults.clear();
@@ -272,6 +272,7 @@ async fn one_time_key_of_failed_request_counts_as_used_if_in_doubt() {
     t.faults.clear();
     bad_grant(&t, &request, "KeyUsed").await;
 
+    // A key that has already expired is an error of the extension.
     let late = derive(&app, &[("voucher", "ten-euros-number-2"), ("good_for", "0")]);
     let response = t.server.token(&late).await;
     assert_eq!((response.status(), common::error_of(&response).as_str()), (500, "server_error"));

@@ -1,5 +1,5 @@
 //! Equal faults get equal answers: a client that sends a faulty request learns nothing about the state of its token,
-//! and a client that sends a correct one does not learn why its grant does not work.
+//! and a client that sends a correct request does not learn why its grant does not work.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -344,7 +344,7 @@ async fn inactive_user_gets_one_answer_on_refresh_and_repeat() {
     }
 }
 
-/// A lifetime that was shortened since ends a token whether or not it was spent within its window.
+/// A lifetime that was shortened later ends a token, whether or not the token was spent within its window.
 #[tokio::test]
 async fn short_lifetime_gets_one_answer_on_refresh_and_repeat() {
     let mut equal = Equal::default();
@@ -365,7 +365,7 @@ async fn short_lifetime_gets_one_answer_on_refresh_and_repeat() {
     }
 }
 
-/// A client with an unknown critical member gets 503 for a token in any state.
+/// A client with an unknown critical member gets 503, whether or not the token was spent within its window.
 #[tokio::test]
 async fn unenforced_client_member_gets_one_answer() {
     let mut equal = Equal::default();
@@ -386,7 +386,7 @@ async fn unenforced_client_member_gets_one_answer() {
 }
 
 #[tokio::test]
-async fn missing_grant_type_gets_one_answer_in_all_states() {
+async fn client_without_refresh_grant_gets_one_answer_in_all_states() {
     let mut equal = Equal::default();
     for state in STATES {
         let case = Case::refresh(state).await;
@@ -401,7 +401,7 @@ async fn missing_grant_type_gets_one_answer_in_all_states() {
     }
 }
 
-/// A correct request for a token that does not work gets no reason. Reuse is still evidence: it ends the grant.
+/// A correct request for a token that does not work gets the same refusal for each reason. Reuse still ends the grant.
 #[tokio::test]
 async fn dead_grant_gets_one_refusal_whatever_its_state() {
     let mut equal = Equal::default();
@@ -492,7 +492,7 @@ impl TokenCustomizer for Host {
     }
 }
 
-/// Accepts clients, and fails for the status of every subject.
+/// Checks clients as usual, and fails for the status of every subject.
 struct Down;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Every error code of RFC 6749 §5.2, in every way that leads to it, and the failures of the host.
+//! The error codes of RFC 6749 §5.2 with their descriptions, and the failures of the host app.
 
 use async_trait::async_trait;
 use grantor::error::AuthenticatorError;
@@ -61,7 +61,7 @@ async fn invalid_request_names_the_problem() {
 
 // covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-07 (RFC 6749 §5.2), TE-08 (RFC 6749 §5.2), TK-03 (RFC 6749 §5.2), AMB-18
 #[tokio::test]
-async fn unknown_client_and_foreign_grant_have_distinct_codes() {
+async fn bad_client_and_bad_grant_type_have_distinct_codes() {
     let (t, app) = confidential().await;
     let wrong_secret = token(&MACHINE).with_header("authorization", basic(&app.id, "wrong"));
     let malformed = token(&MACHINE).with_header("authorization", "Basic !");
@@ -89,7 +89,7 @@ async fn unknown_client_and_foreign_grant_have_distinct_codes() {
 
 // covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-06 (RFC 6749 §5.2)
 #[tokio::test]
-async fn invalid_grant_does_not_reveal_its_reason() {
+async fn invalid_grant_hides_token_state_but_names_wrong_proofs() {
     const ANY: &str = "the code or token is unknown, expired, revoked, already used or belongs to another client";
     let t = TestServer::new();
     let (app, other) = (t.confidential_client(CB).await, t.confidential_client(CB).await);
@@ -113,7 +113,6 @@ async fn invalid_grant_does_not_reveal_its_reason() {
             "the redirect URI differs from the one in the authorization request",
         ),
         (token_as(&app, &with(&code, "code_verifier", VERIFIER)), "PKCE: code_verifier does not match the challenge"),
-        // The text must not reveal which verifier is well-formed.
         (
             token_as(&app, &with(&code, "code_verifier", "short")),
             "PKCE: code_verifier is malformed: it must have 43 to 128 characters out of A-Z a-z 0-9 - . _ ~",
@@ -200,7 +199,7 @@ async fn authenticator_failure(
 }
 
 #[tokio::test]
-async fn how_long_to_wait_is_rounded_up_to_whole_seconds() {
+async fn retry_after_is_rounded_up_to_whole_seconds() {
     for (wait, seconds) in [
         (Duration::ZERO, "0"),
         (Duration::milliseconds(1), "1"),

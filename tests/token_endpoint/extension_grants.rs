@@ -57,7 +57,7 @@ impl GrantHandler for Voucher {
                 members.access_token_lifetime = Some(Duration::minutes(5));
                 members.extra.insert("issued_token_type".into(), "urn:example:token:odd".into());
                 members.extra.insert("balance".into(), json!({"euros": 10}));
-                // An extension must not set any of these.
+                // The server ignores these members.
                 for standard in ["access_token", "token_type", "expires_in", "refresh_token", "scope"] {
                     members.extra.insert(standard.into(), "forged".into());
                 }
@@ -284,7 +284,7 @@ async fn parameters_of_an_extension_follow_the_common_rules() {
 
 // covers: GX-02 (RFC 6749 §8.2), GX-01 (RFC 6749 §4.5)
 #[tokio::test]
-async fn extension_grant_with_malformed_name_does_not_build() {
+async fn extension_grant_with_bad_or_taken_names_does_not_build() {
     struct IllNamed(GrantType, &'static [&'static str]);
     #[async_trait]
     impl GrantHandler for IllNamed {

@@ -25,7 +25,7 @@ async fn access_token_works_exactly_its_announced_hour() {
 
 // covers: TK-06 (RFC 6749 §5.1)
 #[tokio::test]
-async fn policy_and_client_set_every_lifetime() {
+async fn policy_and_client_set_access_refresh_and_code_lifetimes() {
     let t = TestServer::with_policy(|policy| {
         policy.access_token_lifetime = Duration::minutes(20);
         policy.refresh_token_idle_lifetime = Duration::days(2);
@@ -75,7 +75,7 @@ async fn unused_refresh_token_expires_and_use_restarts_its_term() {
 
 // covers: GR-16 (RFC 9700 §4.14.2), TF-10 (RFC 6750 §5.2)
 #[tokio::test]
-async fn absolute_lifetime_ends_a_grant_however_often_used() {
+async fn absolute_lifetime_ends_a_grant_despite_refreshes() {
     let (t, app) = public().await;
     let mut tokens = tokens_of(&t, &app).await;
     let opened_at = row(&t, tokens.access_token.hash()).await.1.opened_at;

@@ -1,5 +1,5 @@
-//! Which of two faults decides the answer. Each table lists the faults of a request in the order of the checks; every
-//! pair of them is then put into one request, and the earlier one must win.
+//! Which of two faults decides the answer. Each table lists the faults of a request in the order of the checks; each
+//! test then puts every pair of faults into one request, and the earlier fault must decide.
 
 use grantor::storage::GrantSelector;
 use grantor::testing::{TestClient, TestServer};
@@ -249,7 +249,7 @@ async fn refresh_reuse_is_detected_after_scope_before_expiry() {
 // covers: AMB-09
 #[tokio::test]
 async fn earlier_of_two_faults_in_a_password_request_decides() {
-    // The grant belongs to this client, so the last of the common faults does not apply.
+    // This client may use the password grant, so the last common fault does not apply.
     let [common @ .., _] = &COMMON[..] else { panic!("there are common faults") };
     check(password, &[common, &PASSWORD].concat(), None).await;
 }

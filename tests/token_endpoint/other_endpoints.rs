@@ -124,7 +124,7 @@ async fn host_endpoint_refuses_a_client_of_a_newer_version() {
 }
 
 #[tokio::test]
-async fn server_time_follows_its_clock() {
+async fn server_time_is_its_clock_in_whole_microseconds() {
     let (t, _) = public().await;
     t.clock.advance(Duration::nanoseconds(1_999));
     assert_eq!(t.server.now(), t.clock.now() - Duration::nanoseconds(999));
