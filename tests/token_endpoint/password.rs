@@ -113,7 +113,7 @@ async fn authenticator_sees_client_and_can_stop_guessing() {
     let seen = attempts.0.lock().unwrap().clone();
     assert!(seen.iter().all(|seen| *seen == format!("alice {} user:read Some({peer})", app.id)), "{seen:?}");
     attempts.0.lock().unwrap().clear();
-    // The grant is limited per client: its scope and its lifetimes.
+    // The client's scope and lifetimes limit the grant.
     let beyond = token_as(&app, &login("alice", "correct horse", "user:write"));
     refused_for(&t, &beyond, 400, "invalid_scope", "ScopeNotAllowed").await;
     let body = granted(&t, &guess("correct horse")).await;
@@ -149,7 +149,7 @@ async fn password_appears_in_no_event() {
     assert!(events.iter().all(|event| !event.text.contains("horse")), "{events:?}");
 }
 
-/// Knows one user, and allows three failures.
+/// Knows one user, and allows three attempts.
 #[derive(Clone, Default)]
 struct Attempts(Arc<Mutex<Vec<String>>>);
 

@@ -120,7 +120,7 @@ async fn malformed_verifier_fails_even_if_its_hash_matches() {
 
 // covers: PK-13 (RFC 7636 §4.5), B12
 #[tokio::test]
-async fn nothing_in_the_token_request_changes_the_method() {
+async fn token_request_cannot_change_the_pkce_method() {
     let (t, app) = lenient().await;
     let code = code_for(&t, &app, &s256()).await;
     // With `plain`, the challenge would be its own verifier.

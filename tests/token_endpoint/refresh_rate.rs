@@ -34,7 +34,7 @@ async fn server() -> (TestServer, Arc<Spy>) {
     spied(|policy| (policy.refresh_burst, policy.refresh_interval) = (BURST, INTERVAL)).await
 }
 
-/// The refresh tokens of a new grant after as many refreshes as are allowed at once; the last one is unspent.
+/// The refresh tokens of a new grant after as many refreshes as are allowed at once; the last token is unspent.
 async fn exhausted(t: &TestServer, app: &TestClient) -> Vec<String> {
     let mut tokens = vec![refresh_of(&tokens_of(t, app).await).expose().to_owned()];
     for _ in 0..BURST {
@@ -94,7 +94,7 @@ async fn repeated_refreshes_count_toward_the_limit() {
     let app = t.public_client(CB).await;
     let first = refresh_of(&tokens_of(&t, &app).await).expose().to_owned();
     let second = refresh_in(&granted(&t, &refresh(&app, &first)).await);
-    // The first repeat is free.
+    // The first repeat does not count.
     for _ in 0..BURST {
         granted(&t, &refresh(&app, &first)).await;
     }
@@ -110,7 +110,7 @@ async fn repeated_refreshes_count_toward_the_limit() {
     granted(&t, &refresh(&app, &second)).await;
 }
 
-/// A client that must wait for its repeat presents a token that counts as stolen.
+/// If the client had to wait for this repeat, the grace window would end, and the repeat would count as reuse.
 #[tokio::test]
 async fn lost_answer_at_the_refresh_limit_is_repeated() {
     let (t, _) = server().await;
@@ -133,7 +133,7 @@ async fn late_reuse_revokes_a_grant_above_the_refresh_rate() {
     let tokens = exhausted(&t, &app).await;
     let unspent = tokens.last().unwrap();
     too_often(&t, &app, unspent).await;
-    // Its successor was used, so it is no retry.
+    // The successor of the first token was used, so this is no retry.
     spy.writes();
     bad_grant(&t, &refresh(&app, &tokens[0]), "RefreshTokenReused").await;
     assert_eq!(spy.writes(), ["revoke_grants"]);

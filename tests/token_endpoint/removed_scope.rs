@@ -125,7 +125,8 @@ async fn refresh_with_no_scope_left_is_refused_and_spends_nothing() {
     granted(&t, &refresh(&app, refresh_of(&used).expose())).await;
     leave(&t, &app, "user:read").await;
     spy.writes();
-    // The requested scope was removed, or the whole scope. The answer is the same for a spent and an unspent token.
+    // First the client loses the requested scope, then its whole scope. The answer is the same for a spent and an
+    // unspent token.
     for token in [&first, &used].map(|tokens| refresh_of(tokens).expose()) {
         bad_grant(&t, &refresh_with_scope(&app, token, "user:write"), "NoScopeLeft").await;
     }
@@ -287,7 +288,7 @@ async fn customizer_is_asked_about_the_scope_that_is_left() {
 
 // covers: B51
 #[tokio::test]
-async fn unoffered_scope_is_reported_once_at_first_use() {
+async fn unoffered_scope_is_reported_once_per_client() {
     let mut t = TestServer::new();
     let [app, other] = [t.public_client(CB).await, t.public_client(CB).await];
     let tokens = tokens_of(&t, &app).await;

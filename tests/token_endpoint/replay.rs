@@ -18,7 +18,7 @@ use crate::support::{
     rows, spied, with,
 };
 
-/// A grant whose code was redeemed and whose refresh token was used twice.
+/// A grant whose code was redeemed and whose tokens were refreshed twice.
 struct Family {
     issued: Vec<TokenResponse>,
 }

@@ -9,7 +9,7 @@ use crate::support::{
     refused_for, row, with,
 };
 
-/// Every parameter of the built-in grants.
+/// The parameters of the built-in grants that are enabled by default, and `username`.
 const KNOWN: [&str; 11] = [
     "grant_type",
     "scope",
@@ -124,7 +124,7 @@ async fn unknown_parameters_are_ignored_even_if_repeated() {
 
 // covers: PP-03 (RFC 6749 §3.2, §5.2), B37
 #[tokio::test]
-async fn known_parameter_occurs_once_even_if_empty_or_unused() {
+async fn known_parameter_may_not_repeat_even_if_empty_or_unused() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_password_grant = true);
     let app = t.confidential_client(CB).await;
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -146,7 +146,7 @@ async fn known_parameter_occurs_once_even_if_empty_or_unused() {
 
 // covers: PP-04 (RFC 8707 §2)
 #[tokio::test]
-async fn extension_parameter_repeats_only_if_declared() {
+async fn resource_and_audience_may_repeat_but_not_pkce_or_assertion() {
     let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let valid = redemption(&approved, &app);
@@ -213,7 +213,7 @@ async fn token_endpoint_url_may_have_a_query() {
 
 // covers: PP-08 (RFC 6749 §2.3.1), CA-07 (RFC 6749 §2.3.1), B38
 #[tokio::test]
-async fn query_parameters_need_policy_and_client_switch() {
+async fn query_parameters_are_refused_without_the_client_switch() {
     for allowed_by_policy in [false, true] {
         let t =
             TestServer::with_policy(|policy| policy.dangerous().allow_token_parameters_in_query = allowed_by_policy);
@@ -226,7 +226,7 @@ async fn query_parameters_need_policy_and_client_switch() {
         let nothing_but_query = Request::new("POST", format!("/token?{body}"));
         let nothing_but_query = nothing_but_query.with_header("authorization", header(&app));
         bad_request(&t, &nothing_but_query, "ParameterInQuery(\"grant_type\")").await;
-        // Even if the secret is empty, and even with a correct header.
+        // An empty parameter in the query is refused as well, even with a correct header.
         for name in ["client_secret", "code", "scope", "refresh_token", "code_verifier"] {
             let pairs = with(&[("grant_type", "client_credentials"), ("scope", "user:read")], name, "");
             let request = Request::post_form(format!("/token?{name}="), form(&pairs));
@@ -238,7 +238,7 @@ async fn query_parameters_need_policy_and_client_switch() {
 
 // covers: B37
 #[tokio::test]
-async fn legacy_client_may_not_use_query_and_body_at_once() {
+async fn legacy_client_may_not_repeat_a_parameter_in_query_and_body() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_token_parameters_in_query = true);
     let app = t
         .confidential_client_with(|client| client.client_credentials().scope("user:read").token_parameters_in_query())

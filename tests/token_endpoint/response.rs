@@ -19,7 +19,7 @@ async fn server_and_client() -> (TestServer, TestClient) {
     (t, app)
 }
 
-/// One request of each grant type, ready to be sent.
+/// One request of each grant type, ready to be sent, and whether its response has a refresh token.
 async fn one_of_each(t: &TestServer, app: &TestClient) -> Vec<(&'static str, Request, bool)> {
     let approved = t.authorize(app).approve_as("alice").await;
     let tokens = t.authorize(app).approve_as("alice").await.redeem().await.unwrap();
@@ -48,7 +48,7 @@ async fn grant_responses_have_standard_members_only() {
             let right_type = if name == "expires_in" { value.is_u64() } else { value.is_string() };
             assert!(right_type, "{grant_type}: {name} is {value}");
         }
-        // The scope is returned even if it equals the request, the type as RFC 6750 spells it.
+        // The scope is returned even if it equals the request. The type is spelled as in RFC 6750.
         assert_eq!((&body["scope"], &body["token_type"]), (&Value::from("user:read"), &Value::from("Bearer")));
         assert_eq!(body["expires_in"], 3600, "{grant_type}");
         assert!(lives(&t, &access_token(&body)).await, "{grant_type}");

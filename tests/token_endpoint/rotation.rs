@@ -44,7 +44,7 @@ async fn seed(t: &TestServer, token: &RefreshToken) -> Option<Seed> {
     spent(t, token).await.seed
 }
 
-/// A server, a client, its first tokens, and the response to the refresh that spent them.
+/// The first tokens of a new grant, and the response to the refresh that spent them.
 async fn refreshed(t: &TestServer, app: &TestClient) -> (TokenResponse, Value) {
     let first = tokens_of(t, app).await;
     let answer = granted(t, &refresh(app, refresh_of(&first).expose())).await;
@@ -204,8 +204,7 @@ async fn retry_with_narrower_or_unknown_scope_is_refused() {
     granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
 }
 
-/// Otherwise a thief who refreshes for a part of the scope, or revokes the access token, could lock the client out
-/// unnoticed.
+/// A thief who refreshes for a part of the scope, or revokes the access token, must not lock the client out unnoticed.
 // covers: B21
 #[tokio::test]
 async fn thief_within_grace_cannot_take_over_the_grant_unnoticed() {
@@ -265,7 +264,7 @@ async fn revocation_ends_the_grace_window() {
     t.storage.revoke_grants(&GrantSelector::Id(grant), t.clock.now()).await.unwrap();
     bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "GrantEnded").await;
     assert!(!lives(&t, &access_token(&answer)).await);
-    // So does revoking the access token that a retry would return again: a different holder revoked it.
+    // So does revoking the access token that a retry would return again, because another holder may have revoked it.
     let (first, answer) = refreshed(&t, &app).await;
     t.storage.revoke_access_token(&access_token(&answer).hash(), t.clock.now()).await.unwrap();
     spy.writes();
@@ -355,7 +354,7 @@ async fn repeat_never_returns_an_expired_access_token() {
         })
         .await;
     let (first, answer) = refreshed(&t, &app).await;
-    // The grace window grows with the lifetime of new tokens. The window of an earlier token stays.
+    // With the longer lifetime, the grace window is 30 seconds again, but the earlier access token still ends after 10.
     crate::support::change_client(&t, &app, |parts| parts.lifetimes.access_token = None).await;
     t.clock.advance(Duration::seconds(10));
     spy.writes();
@@ -524,7 +523,7 @@ async fn refresh_tokens_are_numbered_within_their_family() {
     }
 }
 
-/// Events of repeated refreshes contain the number of repeats of the grant, and whether they come from another peer.
+/// Records the count of each repeated refresh, and whether it came from another peer.
 #[derive(Clone, Default)]
 struct Repeats(Arc<Mutex<Vec<(u64, &'static str)>>>);
 
@@ -536,7 +535,7 @@ impl Observer for Repeats {
     }
 }
 
-// Peers distinguish a thief that follows the client from a client that lost an answer.
+// The peer helps to distinguish a thief from a client that lost an answer.
 #[tokio::test]
 async fn repeat_reports_its_count_and_a_different_peer() {
     let repeats = Repeats::default();
@@ -565,7 +564,7 @@ async fn repeat_reports_its_count_and_a_different_peer() {
 }
 
 #[tokio::test]
-async fn peer_mark_can_be_compared_only_with_the_seed() {
+async fn peer_mark_differs_between_grants_and_hides_the_address() {
     let (t, app) = public().await;
     let peer = IpAddr::from([192, 0, 2, 1]);
     let mut marks = Vec::new();
@@ -589,7 +588,7 @@ async fn repeat_whose_count_fails_in_storage_is_an_error() {
     let (t, app) = public().await;
     let (first, answer) = refreshed(&t, &app).await;
     let request = refresh(&app, refresh_of(&first).expose());
-    // The look-ups of the client, the token and its two successors come before.
+    // Calls 1 to 4 look up the client, the token and its two successors.
     for (call, fault) in [(5, Fault::Unavailable), (6, Fault::LostAnswer)] {
         t.faults.fail(call, fault);
         refused(&t, &request, 503, "temporarily_unavailable").await;

@@ -55,7 +55,7 @@ impl std::ops::Deref for Refused {
     }
 }
 
-/// Status, code, headers and the grammar of RFC 6749 §5.2.
+/// Checks the status, the code, the headers and the grammar of RFC 6749 §5.2.
 #[track_caller]
 pub(crate) fn assert_refusal(response: &Response, status: u16, error: &str) {
     let shown = text(response);
