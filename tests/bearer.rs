@@ -442,7 +442,7 @@ async fn machine_token_is_never_taken_for_a_user_token() {
 }
 
 #[tokio::test]
-async fn grant_data_comes_with_every_token_of_the_grant() {
+async fn host_data_comes_with_every_token_of_its_grant() {
     let t = TestServer::new();
     let app = t.public_client("https://app.example/cb").await;
     let data = json!({ "tenant": 7, "groups": ["admins"] });

@@ -1,4 +1,4 @@
-//! Settings that do not build, because they contradict themselves or a specification. Also the default settings.
+//! Server settings and client registrations that are refused, and the default settings.
 
 use std::sync::Arc;
 
@@ -535,7 +535,7 @@ const OTHER: Part = Part {
     parameters: &["other.a", "other.b"],
 };
 
-/// A capability with the path of one of the server's endpoints.
+/// A capability whose endpoint has a path under the server's prefix.
 struct Beside;
 
 #[async_trait]
@@ -1011,7 +1011,7 @@ fn grant_type_unfit_for_the_client_type_is_refused() {
 }
 
 #[test]
-fn method_of_another_client_type_does_not_build() {
+fn public_client_cannot_have_confidential_settings() {
     let app = || Client::public("a").authorization_code(CB);
     for (client, error) in [
         (app().credential(secret()), ClientError::PublicWithCredentials),
@@ -1151,7 +1151,7 @@ fn stored_client_is_validated_again_when_read() {
         let error = serde_json::from_value::<Client>(parts.clone()).unwrap_err();
         assert_eq!(error.to_string(), message, "{parts}");
     }
-    // Values that are no JSON objects are refused too.
+    // Malformed and unsupported members are refused too.
     for (member, value) in [
         ("client_id", json!("")),
         ("client_id", json!("caf\u{e9}")),
@@ -1409,7 +1409,7 @@ async fn client_can_be_given_shorter_lifetimes_than_others() {
         }
         refreshed += 1;
     }
-    assert_eq!(refreshed, 3, "after three hours the grant ends, however busy it is");
+    assert_eq!(refreshed, 3, "after three hours the grant ends, even if it is in use");
     assert!(t.refresh(&short, &idle).await.is_err());
     assert!(t.refresh(&usual, &others.refresh_token.unwrap()).await.is_ok(), "other clients are unchanged");
 }
@@ -1530,7 +1530,7 @@ async fn only_the_digest_of_a_secret_is_kept() {
 
 // covers: CA-21 (RFC 9700 §2.5)
 #[test]
-fn server_side_client_is_confidential_by_default() {
+fn client_type_determines_its_authentication_methods() {
     // A confidential client can't be made without a credential, and none of its methods is `none`.
     let client = Client::confidential("a", secret()).client_credentials().build().unwrap();
     assert!(client.allows_authentication_method(AuthenticationMethod::ClientSecretBasic));

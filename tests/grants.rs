@@ -39,7 +39,7 @@ async fn list(t: &TestServer, which: &GrantSelector) -> Vec<Arc<Grant>> {
     t.list_grants(which, &GrantPage::first(100)).await.unwrap()
 }
 
-/// The one grant of a user.
+/// The only grant of a user.
 async fn grant_of(t: &TestServer, user: &str) -> Arc<Grant> {
     let grants = list(t, &of_user(user)).await;
     assert_eq!(grants.len(), 1, "{grants:?}");
@@ -96,7 +96,7 @@ async fn grant_pages_have_no_gaps_or_repetitions() {
     let app = t.public_client(CB).await;
     for round in 0..25 {
         tokens_of(&t, &app, "alice").await;
-        // Several of them were opened in the same microsecond.
+        // Several grants are opened in the same microsecond.
         if round % 4 == 0 {
             t.clock.advance(Duration::minutes(1));
         }
@@ -184,7 +184,7 @@ async fn subjects_that_differ_in_normal_form_are_two_users() {
         (grant.subject.clone(), grant_of(&t, decomposed).await.subject.clone()),
         (Some(subject(composed)), Some(subject(decomposed)))
     );
-    // Each JSON spelling means the same character.
+    // Both JSON spellings mean the same character.
     let stored = serde_json::to_string(&*grant).unwrap();
     let escaped = stored.replace('\u{e9}', "\\u00e9");
     assert_ne!(stored, escaped);
@@ -367,7 +367,7 @@ async fn purge_removes_only_useless_rows_in_bounded_steps() {
 }
 
 #[tokio::test]
-async fn password_change_during_purge_revokes_everything() {
+async fn revocation_after_a_partial_purge_ends_the_grant() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     let tokens = tokens_of(&t, &app, "alice").await;

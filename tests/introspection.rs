@@ -208,7 +208,7 @@ async fn other_clients_introspect_only_their_own_tokens() {
     }
 }
 
-/// Otherwise the holder of an old refresh token could find out secretly whether the token was spent.
+/// If refresh tokens were active, the holder of an old one could find out secretly whether it was spent.
 // covers: AMB-20
 #[tokio::test]
 async fn refresh_tokens_are_inactive_by_default() {

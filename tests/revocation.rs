@@ -52,7 +52,7 @@ async fn lives(t: &TestServer, token: &AccessToken) -> bool {
     }
 }
 
-/// Asserts that no token of the family works, in either way of using it.
+/// Asserts that neither the access token nor the refresh token works.
 async fn assert_dead(t: &TestServer, client: &TestClient, tokens: &TokenResponse) {
     assert!(!lives(t, &tokens.access_token).await);
     let refused = t.refresh(client, refresh_of(tokens)).await.unwrap_err();
@@ -75,7 +75,7 @@ async fn refresh_token_revocation_ends_its_whole_grant_only() {
         assert!(events[before].text.contains("RefreshToken") && events[before].text.contains(&app.id));
 
         assert_dead(&t, &app, &second).await;
-        assert!(!lives(&t, &first.access_token).await, "the access token that was issued before");
+        assert!(!lives(&t, &first.access_token).await, "the access token that was issued before is dead too");
         let (_, grant) = row(&t, refresh_of(&second).hash()).await;
         assert_eq!(grant.revoked_at, Some(grantor::Clock::now(&t.clock)));
         assert!(lives(&t, &other.access_token).await, "a different grant of the same user and client");
