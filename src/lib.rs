@@ -170,13 +170,13 @@
 //! | [`Authenticator::subject_status`] | Stops tokens of users who are suspended or gone. |
 //! | [`TokenCustomizer`] | Refuses, narrows or extends tokens. See [`customizer`]. |
 //! | [`Observer`], [`Event`] | The audit log. |
-//! | [`AuthorizationServer::purge`] | Deletes what has expired. |
+//! | [`AuthorizationServer::purge`] | Deletes records that are no longer needed. |
 //!
 //! ## Terms
 //! | term | meaning |
 //! |---|---|
-//! | [`Grant`] | One act of authorization: user, client, scope and end time. Revoking a grant is one write that ends all its tokens. |
-//! | token | An [`AuthorizationCode`], [`AccessToken`] or [`RefreshToken`]. It belongs to one grant, and is stored as its SHA-256 only. |
+//! | [`Grant`] | One authorization of a client: user, client, scope and end time. Revoking a grant is one write, which revokes all its tokens. |
+//! | token | An [`AuthorizationCode`], [`AccessToken`] or [`RefreshToken`]. It belongs to one grant, and is stored only as its SHA-256 digest. |
 //! | [`Scope`] | A set of scope tokens (RFC 6749 §3.3). |
 //! | [`Subject`] | The identifier of a user. |
 //! | [`Error`], [`Refusal`] | The error that a client receives, and the precise reason that only the observer receives. |
