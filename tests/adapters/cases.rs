@@ -169,14 +169,14 @@ async fn incomplete_body_gets_the_400_of_its_endpoint() {
             assert_eq!(
                 answer.json()["error_description"],
                 "the request body is incomplete or could not be read",
-                "comes first"
+                "this error comes before client authentication"
             );
         }
         assert_eq!(t.events.events().len(), 6, "nothing else has happened");
     }
 }
 
-/// Otherwise the handler would see an empty body.
+/// If such a request reached the handler, the handler would see an empty body.
 #[tokio::test(flavor = "local")]
 async fn handler_of_the_host_never_gets_an_incomplete_body() {
     for web in Web::each() {
@@ -189,7 +189,7 @@ async fn handler_of_the_host_never_gets_an_incomplete_body() {
         }
         assert_eq!(*app.seen.lock().unwrap(), Seen::default());
         assert!(t.events.events().is_empty());
-        // The endpoint itself refuses a body that is too large, with a page.
+        // A body that is too large reaches the handler. The server refuses the request when the handler passes it on.
         assert_eq!(app.send(post("/seen", "x".repeat(70_000))).await.status, 200);
     }
 }

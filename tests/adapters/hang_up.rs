@@ -307,7 +307,7 @@ async fn introspection_is_carried_out_after_a_hang_up() {
     }
 }
 
-/// Waits at a door, and reports when it was let in.
+/// Waits until the test opens the door, and reports when it is done.
 struct Slow(Arc<Door>, Done);
 
 #[async_trait]

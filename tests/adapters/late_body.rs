@@ -95,7 +95,7 @@ async fn late_body_gets_408_from_its_endpoint() {
             assert!(last.text.contains("LateBody"), "{}", last.text);
         }
         assert_eq!(t.events.events().len(), 3);
-        // A handler of the host app would see an empty body.
+        // Such a request does not reach a handler of the host app, because the handler would see an empty body.
         for path in ["/seen", "/authorize"] {
             let answer = app.send(post(path, stalled())).await;
             assert_eq!(answer.error(), (408, "invalid_request".to_owned()), "{path}");

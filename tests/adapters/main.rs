@@ -220,7 +220,7 @@ impl With for HttpRequest<Body> {
     }
 }
 
-/// A client that gets a token for itself with this form.
+/// The form with which a client requests a token for itself.
 const MACHINE_FORM: &str = "grant_type=client_credentials&scope=user%3Aread";
 
 async fn machine() -> (TestServer, TestClient) {

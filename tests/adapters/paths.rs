@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::common::{basic, form};
 use crate::{Web, With, get, post, request, target};
 
-/// A server below a path of its host.
+/// A server with this issuer and changed endpoint URLs.
 pub(crate) async fn elsewhere(
     issuer: &str,
     change: impl FnOnce(&mut grantor::EndpointUrls) + Send + Sync + 'static,

@@ -17,8 +17,8 @@ use crate::{Answer, REDIRECT_URI, Web, With, get, machine, request, token_of, wi
 const READ: &str = "user:read";
 const BOTH: [&str; 2] = ["user:write", "user:read"];
 
-/// An API with four parts: a path whose methods require different scopes, paths below a prefix, a route that scripts of
-/// any origin may use, and a route without `require`.
+/// An API with a path whose methods require different scopes, paths below prefixes with one or two layers, routes that
+/// scripts of any origin may use, and a route without `require`.
 struct Api {
     web: Web,
     oauth: AuthorizationServer,

@@ -76,7 +76,7 @@ async fn sqlite_revokes_and_purges_more_than_one_batch() {
 /// For a table that was just filled, the planner has no statistics. Even then, it must not compute a list again for
 /// each row, because the purge would exceed its limit.
 #[tokio::test]
-async fn purge_keeps_its_limit_under_any_query_plan() {
+async fn purge_keeps_its_limit_with_unusual_query_plans() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let odd = sqlx::postgres::PgPoolOptions::new().after_connect(|connection, _| {

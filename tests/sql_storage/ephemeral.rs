@@ -41,7 +41,7 @@ fn assert_no_repetition(versions: &[Version]) {
 }
 
 #[tokio::test]
-async fn entry_versions_continue_after_sqlite_reopens() {
+async fn entry_versions_do_not_repeat_after_sqlite_reopens() {
     let folder = Folder::new();
     let mut versions = Vec::new();
     for _ in 0..3 {
@@ -53,7 +53,7 @@ async fn entry_versions_continue_after_sqlite_reopens() {
 }
 
 #[tokio::test]
-async fn entry_versions_continue_after_postgresql_reopens() {
+async fn entry_versions_do_not_repeat_after_postgresql_reopens() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let mut versions = Vec::new();
@@ -71,6 +71,8 @@ const UNREADABLE: [&str; 2] = [
     "UPDATE grantor_ephemeral SET namespace = 'test', version = -1",
 ];
 
+/// An entry with a malformed version is an error. An entry in a malformed namespace is not due in another namespace, but
+/// its key still finds it.
 async fn assert_unreadable(storage: &impl EphemeralStore, change: &str) {
     let namespace = Namespace::new("test").unwrap();
     if change.contains("version") {
@@ -83,7 +85,7 @@ async fn assert_unreadable(storage: &impl EphemeralStore, change: &str) {
 }
 
 #[tokio::test]
-async fn unreadable_entry_is_an_error() {
+async fn negative_version_is_an_error_and_odd_namespace_is_not_due() {
     let folder = Folder::new();
     let storage = SqliteStorage::open(folder.file()).await.unwrap();
     inserted(&storage, 1).await;

@@ -153,7 +153,7 @@ async fn family_larger_than_a_batch_is_revoked_in_sqlite() {
 }
 
 #[tokio::test]
-async fn family_above_a_batch_is_revoked_in_postgresql() {
+async fn family_larger_than_a_batch_is_revoked_in_postgresql() {
     let Some(server) = Postgres::get() else { return };
     let storage = PostgresStorage::connect(&server.database().await).await.unwrap();
     let run =

@@ -409,12 +409,12 @@ async fn client_of_newer_node<S: Editable>(node: &Node<S>) {
 
 // covers: RV-15 (RFC 7009 §2.2.1)
 #[tokio::test]
-async fn newer_rows_are_kept_and_enforced_in_memory() {
+async fn harmless_members_kept_critical_refused_in_memory() {
     check(MemoryStorage::new()).await;
 }
 
 #[tokio::test]
-async fn newer_rows_are_kept_and_enforced_in_sqlite() {
+async fn harmless_members_kept_critical_refused_in_sqlite() {
     let folder = Folder::new();
     check(SqliteStorage::open(folder.file()).await.unwrap()).await;
     let other = Folder::new();
@@ -422,7 +422,7 @@ async fn newer_rows_are_kept_and_enforced_in_sqlite() {
 }
 
 #[tokio::test]
-async fn newer_rows_are_kept_and_enforced_in_postgresql() {
+async fn harmless_members_kept_critical_refused_in_postgresql() {
     let Some(server) = Postgres::get() else { return };
     check(PostgresStorage::connect(&server.database().await).await.unwrap()).await;
     check_sql(PostgresStorage::connect(&server.database().await).await.unwrap()).await;

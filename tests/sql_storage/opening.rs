@@ -143,7 +143,7 @@ async fn storages_with_different_names_are_separate() {
 }
 
 #[tokio::test]
-async fn table_name_with_a_quote_is_refused() {
+async fn malformed_table_prefix_or_schema_is_refused() {
     let folder = Folder::new();
     for bad in ["a\"; DROP TABLE x; --", "a.b", "A_", "1_", "é", &"x".repeat(41)] {
         let error = SqliteOptions::new().table_prefix(bad).open(folder.file()).await.unwrap_err();

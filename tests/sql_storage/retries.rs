@@ -136,7 +136,7 @@ impl Planned {
             .await;
     }
 
-    /// How many statements have failed, if all planned ones did.
+    /// The number of writing statements since the last call of `fail`.
     async fn failed(&self) -> i64 {
         let drawn = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM draws";
         sqlx::query_scalar(drawn).fetch_one(self.0.pool()).await.unwrap()
@@ -170,7 +170,7 @@ async fn serialization_failure_or_deadlock_is_retried() {
 
 // covers: B58
 #[tokio::test]
-async fn retries_end_and_leave_nothing() {
+async fn retries_end_after_eight_tries_and_write_nothing() {
     let Some(planned) = Planned::new().await else { return };
     for (number, (name, step)) in (1..).zip(STEPS) {
         planned.fail("", 0).await;

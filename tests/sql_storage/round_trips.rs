@@ -125,7 +125,7 @@ async fn repeated_refresh_keeps_the_documented_statements() {
 /// sqlx sends a `Sync` when a connection returns to the pool, in the background: with a spare connection no
 /// caller waits for the answer.
 #[tokio::test]
-async fn returned_connection_is_not_pinged() {
+async fn no_caller_waits_for_the_ping_of_a_returned_connection() {
     let Some(wire) = Wire::with(20).await else { return };
     let approved = wire.t.authorize(&wire.app).approve_as("alice").await;
     wire.proxy.plan(Plan::SwallowPings);

@@ -1,4 +1,4 @@
-//! Revocations while a slow customizer or external signer delays an issuance, on every shipped storage.
+//! Revocations while a slow customizer delays an issuance, on every shipped storage.
 
 use std::sync::Arc;
 
