@@ -85,7 +85,7 @@ impl Interceptor for Slow {
     }
 }
 
-/// A server with a slow storage, and a public client.
+/// A server with a slow storage, a public client and a confidential client.
 struct Bench {
     t: TestServer,
     slow: Arc<Slow>,
@@ -468,7 +468,7 @@ async fn parallel_writes_of_the_same_hashes_let_one_win() {
             assert_eq!((row.grant_id, of.id), (id(winner), id(winner)), "round {round}");
         }
         for (number, won) in results {
-            let what = format!("round {round}: runner {number}, who won: {won}");
+            let what = format!("round {round}: runner {number}, won: {won}");
             assert_eq!(storage.find(&hash(2_000 + number)).await.unwrap().is_some(), won, "{what}");
             let listed = storage
                 .list_grants(&GrantSelector::Id(id(number)), at(Duration::ZERO), &GrantPage::first(1))

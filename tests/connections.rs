@@ -209,7 +209,7 @@ async fn open(storage: &impl Storage, grant: Grant) {
     assert_eq!(storage.open_grant(&Arc::new(grant), &[]).await.unwrap(), Opened::Done);
 }
 
-/// On every storage the newest thousand live grants count, and the rest is left out.
+/// On every storage, the newest thousand live grants are listed, and older grants are left out.
 async fn a_thousand_grants_and_one<S>(storage: S)
 where
     S: Storage + ClientRegistry + EphemeralStore + Clone + 'static,

@@ -21,8 +21,8 @@ use common::{basic, error_of, form, json, text};
 
 const CB: &str = "https://app.example/cb";
 
-/// An authenticator that counts its calls, answers only while the door is open, and fails or throttles on request, for
-/// every caller or for users only.
+/// An authenticator that counts its calls, answers only while the door is open, and fails, throttles or rejects on
+/// request, for every caller or for users only.
 #[derive(Clone)]
 struct Guarded {
     users: TestUsers,
@@ -159,7 +159,7 @@ async fn status(t: &TestServer, request: &Request) -> u16 {
     t.server.token(request).await.status()
 }
 
-/// Asserts a response to a throttled caller; returns the wait.
+/// Asserts the response to a throttled caller, with this wait.
 fn assert_throttled(response: &Response, seconds: &str) {
     assert_eq!(response.status(), 429, "{}", text(response));
     assert_eq!(response.header("retry-after"), Some(seconds));
@@ -321,7 +321,7 @@ async fn login_page_and_password_grant_share_a_guess_count() {
     assert_eq!(at_the_page("bob", Ok(Verdict::Rejected)).await.unwrap(), Verdict::Rejected);
     assert_eq!(status(&t, &login(&app, "alice", "correct horse", "192.0.2.8")).await, 200);
 
-    // A success at either place resets both counts.
+    // A success at either place resets the shared count.
     t.clock.advance(Duration::MINUTE);
     for _ in 0..3 {
         for _ in 0..3 {
@@ -331,7 +331,11 @@ async fn login_page_and_password_grant_share_a_guess_count() {
     }
     users.set_status("alice", SubjectStatus::Suspended);
     for _ in 0..4 {
-        assert_eq!(at_the_page("alice", alice()).await.unwrap(), alice().unwrap(), "the page gets the status");
+        assert_eq!(
+            at_the_page("alice", alice()).await.unwrap(),
+            alice().unwrap(),
+            "the verdict is passed on, but counts as a failure"
+        );
     }
     assert_eq!(at_the_page("alice", alice()).await.unwrap(), throttled);
 }
@@ -387,7 +391,7 @@ async fn retry_after_is_whole_seconds_and_follows_the_clock() {
 }
 
 #[tokio::test]
-async fn throttle_allows_one_failure_and_waits_a_second() {
+async fn zero_limit_allows_one_failure_and_waits_a_second() {
     let (t, _) = limited(|limiter| limiter.allow(0, Duration::ZERO));
     let app = client(&t).await;
     assert_eq!(status(&t, &right(&app, HOME)).await, 200);
@@ -622,7 +626,7 @@ async fn clock_set_back_neither_locks_out_nor_resets() {
     assert_eq!(status(&t, &right(&app, HOME)).await, 429);
 }
 
-/// Accepts clients, and fails for users until the test changes that.
+/// Checks clients as usual. For users, it fails five times, throttles five times, and then checks passwords.
 struct Down(TestUsers, AtomicUsize);
 #[async_trait]
 impl Authenticator for Down {

@@ -281,7 +281,7 @@ impl Interceptor for SmallPages {
 }
 
 #[tokio::test]
-async fn all_clients_are_linted_whatever_the_size_of_pages() {
+async fn all_clients_are_linted_with_small_pages() {
     let t = plain();
     for number in 0..20 {
         t.register(app(&format!("app-{number:03}")).scope("user:read retired").build(), None).await;

@@ -732,7 +732,7 @@ async fn endpoint_prefix_does_not_move_well_known_document() {
         let server = AuthorizationServer::builder(issuer)
             .storage(MemoryStorage::new())
             .scope("a", "A")
-            // A URL that the host sets is kept, whatever the order of the calls.
+            // A URL that the host sets is kept, in any order of the calls.
             .endpoints(|urls| urls.revocation = Some("https://id.example/end".to_owned()))
             .endpoint_prefix("/oauth/v2")
             .endpoints(|urls| urls.token = urls.token.replace("/token", "/tokens"))

@@ -77,7 +77,7 @@ fn error(message: &Value) -> Option<(usize, String)> {
     (message["level"] == "error").then(|| (line, message["code"]["code"].as_str().unwrap_or("no code").to_owned()))
 }
 
-/// Two errors in a case, another code, and an error outside of the cases are reported.
+/// A line belongs to the last case that begins before it. Warnings are not read.
 #[test]
 fn errors_are_attributed_to_cases() {
     let starts = starts_of_cases("use x;\n// refused: E0308\nfn a() {}\n    // refused: E0004\n    b();\n");

@@ -290,7 +290,7 @@ async fn missing_token_is_refused_without_introspection() {
 }
 
 #[tokio::test]
-async fn malformed_token_is_refused_without_introspection() {
+async fn empty_or_oversized_token_is_refused_without_introspection() {
     let api = Setup::new().await;
     for text in [String::new(), "a".repeat(8 * 1024 + 1), "+".repeat(22_000)] {
         let error = api.assert_refused(&AccessToken::new(text.as_str()), 401, "invalid_token", "its size").await;
@@ -449,7 +449,7 @@ async fn unusable_answer_is_503_and_never_a_success() {
         setup.assert_failed(&token, "it is not a JSON object").await;
     }
     let twice = good().to_string().replacen('{', "{\"active\":true,", 1);
-    // Members that are not checked are left for the host.
+    // A member that is not checked must be readable too, because the host app can read it.
     let unreadable = good().to_string().replacen('{', "{\"x\":1e999,", 1);
     for body in ["{", "{}", "{\"scope\":\"user:read\"}", "{\"active\":true} {}", &twice, &unreadable] {
         setup.endpoint.answer(200, json, body);
@@ -530,7 +530,7 @@ async fn invented_tokens_evict_nothing() {
     assert_eq!(setup.endpoint.calls(), calls + 2, "the oldest entry was removed from the cache");
 }
 
-/// Waits until this number of calls is in flight.
+/// Waits until the endpoint was called this number of times.
 async fn until_called(endpoint: &Endpoint, calls: usize) {
     while endpoint.calls() < calls {
         tokio::task::yield_now().await;
@@ -551,7 +551,7 @@ async fn requests_with_one_token_share_a_call() {
     until_called(&setup.endpoint, 1).await;
     let others: Vec<_> = (0..20).map(|_| spawn()).collect();
     tokio::task::yield_now().await;
-    // The first browser hangs up. The others are still served.
+    // The first request is cancelled. The others still get the answer.
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     setup.endpoint.release(1);

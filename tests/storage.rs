@@ -305,7 +305,7 @@ async fn replay_is_recognised_after_expiry_and_purge() {
 #[tokio::test]
 async fn entry_that_is_no_longer_due_uses_no_purge_limit() {
     let (storage, of, mut last) = with_refresh_token().await;
-    // Every refresh moves the grant's end, leaves a seed and erases the one before; every second access token is
+    // Every refresh moves the grant's end, leaves a seed and erases the previous seed; every second access token is
     // revoked.
     for number in 0..200_u32 {
         let next = StoredToken { hash: hash_of_many(2 * number), parent: Some(last.hash), ..refresh_token(0, &of) };
