@@ -138,7 +138,7 @@ fn next() -> u32 {
     LAST.fetch_add(1, Ordering::SeqCst)
 }
 
-/// The folder of `postgres` and `initdb`: the newest version under Debian's path, or the search path.
+/// The folder of `postgres`, `initdb` and `psql`: the newest version under Debian's path, or the search path.
 fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok().into_iter().flatten().flatten();
     let mut versions: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();

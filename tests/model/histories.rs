@@ -1,7 +1,7 @@
 //! Compares the real server with a small model of grants and tokens. Random histories of approvals, redemptions,
 //! refreshes, revocations, changes, waits and failures run on both, and both must agree after each step.
 //!
-//! `GRANTOR_LONG=1` runs a million steps instead of some thousands, with new histories. A history
+//! `GRANTOR_LONG=1` runs many more steps, up to a million, with new histories. A history
 //! that fails is printed in its shortest form, with a seed for `GRANTOR_SEED` that repeats it.
 
 #[path = "../common/postgres.rs"]
@@ -107,7 +107,7 @@ fn postgresql_agrees_with_the_model() {
     must_be_rich(&search("PostgreSQL", place, &runtime, 25, sized(1_500, 200_000, is_long())));
 }
 
-/// The greatest number of steps that shows each planted bug.
+/// Each planted bug can be shown with at most this number of steps.
 const HANDFUL: usize = 5;
 
 /// All planted bugs.

@@ -24,7 +24,7 @@ pub(crate) struct Model {
 
 const INVALID_GRANT: &str = "invalid_grant";
 
-/// The low limit: the number of refreshes that are allowed at once, and the time after which one more is allowed.
+/// The low limit: the number of refreshes that are allowed at once, and the longest time until one more is allowed.
 pub(crate) const FEW: (i64, Time) = (2, 20 * SECOND);
 
 impl Model {
@@ -179,7 +179,7 @@ impl Model {
         self.redeem_token(step, about.name, &token, &grant, scope)
     }
 
-    /// Two refreshes, and one more every twenty seconds.
+    /// Allows two refreshes, and one more every twenty seconds, or in each access token lifetime if that is shorter.
     fn must_not_be_too_many(&self, refreshes: i64, grant: &Grant) -> Result<(), &'static str> {
         let interval = self.clients[grant.client].lifetimes.access.min(FEW.1);
         let allowed = FEW.0 + (self.now - grant.opened).max(0) / interval;
@@ -191,7 +191,7 @@ impl Model {
         grant.scope.and(self.clients[grant.client].scope)
     }
 
-    /// Repeats the answer of a refresh, if the tokens in this answer are unchanged.
+    /// Repeats the answer of a refresh, if the tokens in this answer are still live and unused.
     fn again(&mut self, name: Name, token: &Token, grant: &Grant, asks: Scopes) -> Result<Answer, &'static str> {
         let Some(Spent { by: step, repeats, .. }) = token.spent else { unreachable!("a spent token") };
         let (access, refresh, possible) = ((step, Kind::Access), (step, Kind::Refresh), asks.and(self.left(grant)));
@@ -212,7 +212,7 @@ impl Model {
         Ok(Answer::Tokens { access, refresh: Some(refresh), scope, lasts })
     }
 
-    /// A spent token was presented.
+    /// Revokes the grant, because a spent token was presented.
     fn end(&mut self, grant: usize) -> Result<Answer, &'static str> {
         self.revoke(Which::Grant(0), Some(grant));
         Err(INVALID_GRANT)

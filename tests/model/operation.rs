@@ -79,7 +79,7 @@ pub(crate) struct Setup {
     pub(crate) offline_only: bool,
     /// Whether tokens last for seconds only, until the client is changed.
     pub(crate) brief: bool,
-    /// Whether a client may redeem a code again at once without ending its grant.
+    /// Whether the confidential client may soon present a used code again without ending its grant.
     pub(crate) tolerant: bool,
     /// Whether the refresh rate has a low limit.
     pub(crate) few_refreshes: bool,

@@ -230,7 +230,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         left
     }
 
-    /// Everything that a user or the confidential client can list. A new grant belongs to this step.
+    /// The listed grants of all users and of the confidential client. A new grant belongs to this step.
     async fn list(&mut self, number: usize) -> Result<BTreeMap<GrantId, Listed>, String> {
         let mut listed = BTreeMap::new();
         let users = (0..SUBJECTS).map(|user| GrantSelector::Subject(subject(user)));

@@ -68,7 +68,7 @@ fn redirect_uri(of: usize) -> &'static str {
     ["https://app.example/even", "https://app.example/odd"][of % 2]
 }
 
-/// The user or client name of a step; all differ.
+/// The PKCE verifier of a step; all differ.
 fn verifier(of: usize) -> CodeVerifier {
     CodeVerifier::new(format!("a-verifier-of-forty-three-characters-for-{of:06}"))
 }
@@ -373,7 +373,7 @@ fn on_page(response: &grantor::Response) -> String {
     })
 }
 
-/// The error code of a request with this error.
+/// The error code of a request during which the storage failed in this way.
 pub(crate) const fn code_of(fault: Fault) -> &'static str {
     match fault {
         Fault::Failed => "server_error",

@@ -95,7 +95,7 @@ pub(crate) struct Spent {
     pub(crate) at: Time,
     /// The step that spent the token. It also names the successors.
     pub(crate) by: usize,
-    /// Whether the successors can be repeated.
+    /// For a refresh token, whether its successors can be repeated. For a code, see `Setup::tolerant`.
     pub(crate) seed: bool,
     /// How often the successors were repeated.
     pub(crate) repeats: i64,

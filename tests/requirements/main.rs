@@ -1,7 +1,7 @@
 //! Compares the table in `tests/requirements.md` with the tests that claim to cover its rows.
 //!
 //! `GRANTOR_BLESS=1 cargo test --test requirements` rewrites the column `covered by`; everything else in the table is
-//! written by hand. `cargo test --test requirements -- --nocapture` counts them by section.
+//! written by hand. `cargo test --test requirements -- --nocapture` prints counts by section.
 
 mod claims;
 mod rules;

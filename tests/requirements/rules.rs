@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn table_in_order_has_no_findings() {
+    fn consistent_table_has_no_findings() {
         let rows = [("PK-01", "pkce.rs"), ("PK-02", "set apart: not-covered.md")];
         let not_offered = [("TX-01", "not offered yet: token exchange"), ("TX-02", "pkce.rs")];
         assert_eq!(found(&rows, &not_offered, &["PK-01", "TX-02"], "- PK-02: not ours"), "");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn uncovered_core_requirement_is_found_beyond_known_gaps() {
+    fn uncovered_core_requirement_must_be_a_known_gap() {
         let mut names: Vec<String> = (1..=50).map(|n| format!("PK-{n:02}")).collect();
         let gap = names.pop().unwrap();
         let claimed: Vec<&str> = names.iter().map(String::as_str).collect();

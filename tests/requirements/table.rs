@@ -102,7 +102,7 @@ fn section(title: &str, next: &str) -> Option<Section> {
     (is_name && !title.is_empty()).then(|| Section { name: name.to_owned(), kind, rows: Vec::new() })
 }
 
-/// Asserts that rows are never renumbered or removed.
+/// The number in an identifier. A row whose number does not follow the row above is a finding.
 fn number(id: &str) -> Option<usize> {
     id.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok()
 }

@@ -23,5 +23,5 @@ const GUESS: &str = "a-guessed-code-or-token";
 const WRONG_SECRET: &str = "a-wrong-client-secret";
 const WRONG_PASSWORD: &str = "a-wrong-password";
 const WRONG_VERIFIER: &str = "a-wrong-verifier-of-forty-three-characters-";
-/// The host's authenticator panics for this name.
+/// The host's own code panics when it receives this value.
 const UNLUCKY: &str = "unlucky";

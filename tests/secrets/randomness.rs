@@ -17,7 +17,7 @@ fn is_base64url(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-/// A server with the operating system's randomness, a machine and a user.
+/// A server with the operating system's randomness, a public client and a user.
 async fn random_server() -> (TestServer, TestClient) {
     let mut policy = Policy::default();
     policy.dangerous().allow_password_grant = true;

@@ -122,7 +122,7 @@ impl<S: Kept> Stage<S> {
         App { id: "browser-app".to_owned(), secret: None }
     }
 
-    /// The typed form; request and response are inspected.
+    /// Sends a typed token request; inspects the request and the response.
     pub(crate) async fn token(&self, what: &str, request: TokenRequest<'_>) -> Option<TokenResponse> {
         self.watch.show(&format!("request: {what}"), &request);
         match self.server.token_request(&request).await {
@@ -137,7 +137,7 @@ impl<S: Kept> Stage<S> {
         }
     }
 
-    /// The HTTP form; request and response are inspected.
+    /// Sends a token request over HTTP; inspects the request and the response.
     pub(crate) async fn post(&self, what: &str, request: Request) -> Response {
         self.watch.show(&format!("request: {what}"), &request);
         let response = self.server.token(&request).await;

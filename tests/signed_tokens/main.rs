@@ -124,7 +124,7 @@ async fn signed_token_subject_is_the_user_and_repeat_is_equal() {
 
 // covers: JA-05 (RFC 9068 §2.2, RFC 9700 §4.15)
 #[tokio::test]
-async fn user_named_like_the_client_gets_no_signed_token() {
+async fn user_named_like_the_client_gets_no_code() {
     for t in [TestServer::new(), TestServer::with(|builder| signed(builder, key(Algorithm::Es256)))] {
         let app = t.confidential_client(CB).await;
         let response = approve(t.authorize(&app).pending().await, Approval::by(Subject::new(&*app.id).unwrap())).await;
@@ -136,7 +136,7 @@ async fn user_named_like_the_client_gets_no_signed_token() {
     }
 }
 
-/// Every endpoint that takes a token refuses each of these texts, and none of them changes anything.
+/// The server treats each of these texts as an unknown token, and none of them changes anything.
 // covers: JA-15 (RFC 9068 §4), KM-01, KM-20 (RFC 8725 §3.11)
 #[tokio::test]
 async fn text_that_is_not_the_signed_token_is_refused() {

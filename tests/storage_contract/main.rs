@@ -299,7 +299,7 @@ fn contract_suite_worker() {
 }
 
 #[test]
-fn process_races_find_a_process_local_lock() {
+fn process_races_find_bugs_across_processes() {
     let report = judged_with_workers(Bug::None, false, 1).unwrap();
     let of_workers = report.passed.iter().filter(|(_, name)| name.contains("process")).count();
     assert_eq!(of_workers, 3, "{report}");
