@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_any_length_use_one_size_and_never_collide() {
+    fn each_kind_name_and_peer_has_its_own_key() {
         let peers = [None, Some("0.0.0.0"), Some("::"), Some("192.0.2.1"), Some("2001:db8::1")];
         let peers = peers.map(|peer| peer.map(|peer| peer.parse().unwrap()));
         let long = "x".repeat(60_000);

@@ -243,7 +243,7 @@ mod tests {
 
     // covers: PP-04 (RFC 8707 §2, RFC 8693 §2.1)
     #[test]
-    fn repeated_resource_and_audience_are_read_one_by_one() {
+    fn repeated_resource_and_audience_pass_the_check() {
         let params = Params::decode(b"resource=1&resource=2&audience=1&audience=1");
         assert_eq!(params.check(&["resource", "audience"]), Ok(()));
         assert_eq!(params.get("resource"), Err(Refusal::RepeatedParameter("resource")));

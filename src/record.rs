@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn random_id_survives_its_text_form() {
+    fn grant_id_survives_its_text_form() {
         let id = GrantId::from_bytes([9; 16]);
         let text = id.to_string();
         assert_eq!(text.parse(), Ok(id));

@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn kind_of_a_newer_version_keeps_its_word() {
+    fn unknown_token_kind_keeps_its_name() {
         for (word, kind) in
             [("access_token", TokenKind::AccessToken), ("authorization_code", TokenKind::AuthorizationCode)]
         {
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn one_time_keys_of_two_namespaces_have_two_digests() {
+    fn one_time_key_digest_depends_on_namespace_and_key() {
         let key = TokenHash::of_key("voucher", b"A1");
         assert_eq!(key, TokenHash::of_key("voucher", b"A1"));
         for other in

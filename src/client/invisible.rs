@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_marks_and_symbols_are_not_deceptive() {
+    fn only_invisible_characters_are_deceptive() {
         for text in [
             "Caf\u{e9} e\u{301}",
             "\u{5d0}\u{5b7}",

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn logo_opens_nothing_but_images_in_another_policy() {
+    fn logo_changes_only_the_image_sources_of_a_host_policy() {
         let client = client("https://cdn.example/logo.png", RegisteredBy::Administrator);
         let logo = client.logo().unwrap();
         for (policy, expected) in [
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn logo_host_that_would_widen_the_policy_is_not_loaded() {
+    fn logo_with_an_unsafe_address_is_not_loaded() {
         for uri in [
             "http://cdn.example/logo.png",
             "https://*/logo.png",

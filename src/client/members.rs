@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn members_of_the_host_are_refused_from_others() {
+    fn members_of_the_host_are_not_set_by_others() {
         let sent = json!({
             "client_name": "App", "grant_types": ["client_credentials"], "scope": "b", "own_scope": "b", "first_party": true,
             "resource_server": true, "registered_by": "administrator", "host_data": 1, "default_scope": "b",
@@ -394,7 +394,7 @@ mod tests {
 
     // covers: JI-07 (RFC 9701 §6)
     #[test]
-    fn encrypted_introspection_answers_are_refused() {
+    fn encrypted_introspection_responses_are_refused() {
         let asks = |sent: Value, by| parts().set_members(&mut sent.as_object().unwrap().clone(), by);
         let (alg, enc) = ("introspection_encrypted_response_alg", "introspection_encrypted_response_enc");
         for by in [SetBy::Anyone, SetBy::Statement, SetBy::Policy, SetBy::Host] {
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn update_by_others_removes_administrator_rights() {
+    fn update_by_others_makes_a_client_self_registered() {
         let mut own = parts();
         own.registered_by = RegisteredBy::Administrator;
         own.first_party = true;
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn member_is_set_by_its_own_row_and_below() {
+    fn update_clears_missing_members_that_it_may_set() {
         for by in [SetBy::Anyone, SetBy::Statement, SetBy::Policy, SetBy::Host] {
             let mut own = parts();
             own.first_party = true;
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn member_that_is_there_twice_is_refused() {
+    fn client_with_a_repeated_member_is_refused() {
         let twice = r#"{"client_id":"app","client_type":"public","client_name":"A","client_name":"B"}"#;
         let refused = serde_json::from_str::<ClientParts>(twice).unwrap_err().to_string();
         assert!(refused.starts_with("duplicate member `client_name`"), "{refused}");

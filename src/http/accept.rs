@@ -144,10 +144,10 @@ mod tests {
             ("application/json;q=0, application/x+jwt;q=0.1", true),
             ("application/json;q=0, application/x+jwt;q=0", false),
             ("application/x+jwt;q=0.1, application/x+jwt;q=0.9, application/json;q=0.5", true),
-            // Types that neither of the two is.
+            // Types other than these two.
             ("text/html, application/x+jwt;q=0.1", true),
             ("text/*, image/webp, application/x+jwt;q=0.1", true),
-            // Ranges do not name it, but the most precise one counts for the other type.
+            // A range does not name the wanted type. For the other type, the most precise range counts.
             ("*/*", false),
             ("application/*", false),
             ("application/*, */*;q=0.1", false),

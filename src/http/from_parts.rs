@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn value_that_would_split_the_header_is_refused() {
+    fn malformed_header_value_is_refused() {
         for bad in ["a\r\nb: c", "a\nb", "a\rb", "a\0", "\t", "\u{e9}", "\u{7f}", " a", "a ", "\u{2028}"] {
             for name in ["etag", "location", "www-authenticate", "cache-control", "content-type", "x-a"] {
                 assert_eq!(with(201, &[(name, bad)], "").unwrap_err(), ResponseError::Value(name), "{bad:?}");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn header_with_a_bad_or_reserved_name_is_refused() {
+    fn bad_reserved_or_repeated_header_name_is_refused() {
         for bad in
             ["", "ETag", "a b", "a:", "a\r\n", "caf\u{e9}", "a\0", "(a)", "a/b", "a\"", "a=b", "a,b", "[a]", "{a}"]
         {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn error_is_an_answer_of_500() {
+    fn error_becomes_a_response_with_status_500() {
         let answer = Response::from(ResponseError::Name("a b"));
         assert_eq!((answer.status(), answer.body()), (500, &b""[..]));
         assert_eq!(
@@ -216,7 +216,7 @@ mod tests {
     /// The conversion would panic for a name that it does not accept.
     #[cfg(feature = "http")]
     #[test]
-    fn every_name_that_is_taken_converts() {
+    fn every_accepted_header_name_converts() {
         for byte in 0..=u8::MAX {
             let name: &'static str = String::leak(char::from(byte).to_string());
             if let Ok(response) = with(200, &[(name, "a")], "") {

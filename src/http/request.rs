@@ -250,7 +250,7 @@ mod tests {
 
     // covers: PP-10 (RFC 6749 App. B)
     #[test]
-    fn form_type_is_recognised_once_in_any_case_with_charset() {
+    fn form_type_may_have_any_case_and_charset_but_not_repeat() {
         let with = |types: &[&str]| {
             let request = Request::new("POST", "/token");
             types.iter().fold(request, |request, value| request.with_header("Content-Type", *value)).is_form()

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn count_is_read_as_written_and_no_other() {
+    fn repeat_count_round_trips_and_other_formats_fail() {
         let mut repeats = Repeats::default();
         for (number, of_grant, of_token) in [(1, 1, 1), (1, 2, 2), (2, 3, 1), (u32::MAX, 4, 1)] {
             repeats.add(number);

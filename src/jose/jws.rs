@@ -129,7 +129,7 @@ mod tests {
 
     // covers: KM-19 (RFC 7515 §4, §7.1)
     #[test]
-    fn text_in_any_other_form_is_refused() {
+    fn text_that_is_no_compact_jws_is_refused() {
         let good = text(r#"{"alg":"RS256"}"#, "{}");
         assert!(parse(&good, MAX).is_some());
         let (head, rest) = good.split_once('.').unwrap();
@@ -160,7 +160,7 @@ mod tests {
 
     // covers: KM-18 (RFC 7515 §4.1.11, RFC 7797 §6)
     #[test]
-    fn header_with_an_extension_is_refused() {
+    fn header_with_crit_or_b64_is_refused() {
         for header in [
             r#"{"alg":"RS256","crit":["exp"]}"#,
             r#"{"alg":"RS256","crit":[]}"#,
@@ -174,7 +174,7 @@ mod tests {
 
     // covers: KM-24 (RFC 8725 §3.10)
     #[test]
-    fn header_members_of_a_wrong_type_or_size_are_refused() {
+    fn missing_repeated_or_malformed_header_member_is_refused() {
         let long = format!(r#"{{"alg":"RS256","kid":"{}"}}"#, "k".repeat(MAX_KEY_ID + 1));
         for header in [
             "{}",

@@ -336,7 +336,7 @@ mod tests {
 
     // covers: KM-02 (RFC 8725 §3.1)
     #[test]
-    fn key_serves_its_types_algorithms_or_its_named_one() {
+    fn key_type_and_alg_member_decide_the_algorithms() {
         for (jwk, own) in [
             (RSA.replace(r#""alg":"RS256","#, ""), vec![Algorithm::Rs256, Algorithm::Ps256]),
             (RSA.to_owned(), vec![Algorithm::Rs256]),
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn other_types_and_uses_are_refused() {
+    fn unsupported_or_malformed_keys_are_refused() {
         let cases = [
             (P256.replace("P-256", "P-521"), InvalidKey::Type),
             (P256.replace("P-256", "secp256k1"), InvalidKey::Type),

@@ -127,7 +127,7 @@ fn signed_text_that_is_no_object_is_refused() {
     }
 }
 
-/// RFC 7515 Appendix A.2 and A.3, RFC 8037 Appendix A.4: header, payload and key are those of the specifications.
+/// RFC 7515 Appendix A.3, RFC 8037 Appendix A.4: header, payload and key are those of the specifications.
 #[test]
 fn examples_of_the_specifications_are_verified() {
     let examples = [
@@ -263,7 +263,7 @@ fn failing_or_malformed_signer_produces_no_text() {
 }
 
 #[test]
-fn ring_signs_with_one_key_per_algorithm_publishes_all() {
+fn ring_signs_with_one_key_per_algorithm_and_publishes_all() {
     let (rsa, now, next) =
         (key(Algorithm::Rs256), key(Algorithm::Es256), SigningKey::generate(Algorithm::Es256).unwrap());
     let public = |key: &SigningKey| key.public_key().clone();

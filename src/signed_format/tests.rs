@@ -170,7 +170,7 @@ async fn signed_token_works_at_every_endpoint() {
 }
 
 #[tokio::test]
-async fn identifier_of_a_signed_token_opens_nothing() {
+async fn part_of_a_signed_token_is_an_unknown_token() {
     let (t, app, _) = server().await;
     let tokens = tokens_of(&t, &app).await;
     let text = tokens.access_token.expose();
@@ -242,7 +242,7 @@ async fn failed_signature_leaves_nothing_behind() {
 
 // Regression: the response revealed whether a refresh token was spent within its grace window if the signer failed.
 #[tokio::test]
-async fn failed_signature_answers_refresh_and_repeat_alike() {
+async fn refresh_and_repeat_fail_alike_without_a_signature() {
     let (t, app, signing) = server().await;
     let [unspent, spent] = [tokens_of(&t, &app).await, tokens_of(&t, &app).await].map(|t| t.refresh_token.unwrap());
     t.refresh(&app, &spent).await.unwrap();
@@ -257,7 +257,7 @@ async fn failed_signature_answers_refresh_and_repeat_alike() {
     signing.fails.store(false, Ordering::SeqCst);
     assert_eq!(t.events.count("refresh_repeated"), 0);
     for token in [&unspent, &spent] {
-        t.refresh(&app, token).await.expect("nothing was spent");
+        t.refresh(&app, token).await.expect("the failed requests changed nothing");
     }
 }
 

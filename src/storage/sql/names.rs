@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_quoted_and_qualified_in_every_statement() {
+    fn table_names_are_quoted_and_qualified() {
         let names = TableNames::new(Some("auth"), "o2_").unwrap();
         let sql = names.render("CREATE INDEX {prefix:by_grant} ON {tokens} (id) -- of {grants}");
         assert_eq!(sql.as_str(), r#"CREATE INDEX "o2_by_grant" ON "auth"."o2_tokens" (id) -- of "auth"."o2_grants""#);
