@@ -19,7 +19,7 @@ use crate::record::Subject;
 /// returns [`Verdict::Throttled`] until the period is over. It does not call the inner authenticator then.
 ///
 /// # Clients
-/// Only failed attempts of a client count, so a client that knows its secret is never limited.
+/// Only failed attempts of a client count. So requests with the correct secret never lead to a limit.
 ///
 /// A secret that this library [generated](crate::ClientCredential::Secret::generated) is always accepted. Its 256
 /// random bits can't be guessed, so a limit would only help attackers to lock the client out. All other secrets of the

@@ -44,8 +44,10 @@ impl PendingAuthorization {
     /// Returns the next step of the request. `session` is the session of the user, or `None` if no user is logged in.
     ///
     /// It honours `prompt`, `max_age` and `acr_values`, with or without the scope `openid` (RFC 9470 §5). It skips the
-    /// consent page if an earlier consent applies or the client is a first-party client. `prompt=none` never leads to a
-    /// page. If the storage fails, it returns [`Respond`](Interaction::Respond).
+    /// consent page if an earlier consent applies or the client is a first-party client. `prompt=none` never leads to
+    /// a page of the host app. If such a request needs one, it returns [`Respond`](Interaction::Respond) with an error, to
+    /// which [`Policy::error_redirects`](crate::Policy::error_redirects) applies. If the storage fails, it returns
+    /// `Respond`, too.
     ///
     /// * An earlier consent applies to a confidential client. With
     ///   [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity) it applies to any
@@ -159,7 +161,7 @@ impl PendingAuthorization {
         WebUrl::parse(self.route.target.uri()).is_ok_and(|url| url.is_https() && url.has_named_host())
     }
 
-    /// Returns whether one live grant that the user gave this client on a consent page covers the requested scope.
+    /// Returns whether an earlier consent applies, see [`interaction`](Self::interaction).
     async fn has_consent_of(&self, subject: &Subject) -> Result<bool, Error> {
         let server = &self.endpoint.server;
         let is_proven = self.client.is_confidential() || server.policy.https_redirect_proves_identity;
