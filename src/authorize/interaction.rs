@@ -45,9 +45,9 @@ impl PendingAuthorization {
     ///
     /// It honours `prompt`, `max_age` and `acr_values`, with or without the scope `openid` (RFC 9470 §5). It skips the
     /// consent page if an earlier consent applies or the client is a first-party client. `prompt=none` never leads to
-    /// a page of the host app. If such a request needs one, it returns [`Respond`](Interaction::Respond) with an error, to
-    /// which [`Policy::error_redirects`](crate::Policy::error_redirects) applies. If the storage fails, it returns
-    /// `Respond`, too.
+    /// a page of the host app: if one is needed, this returns [`Respond`](Interaction::Respond) with an error, to which
+    /// [`Policy::error_redirects`](crate::Policy::error_redirects) applies. It also returns `Respond` if the storage
+    /// fails.
     ///
     /// * An earlier consent applies to a confidential client. With
     ///   [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity) it applies to any

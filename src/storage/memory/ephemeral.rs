@@ -20,9 +20,9 @@ use crate::storage::ephemeral::{
 /// unless you call [`purge_ephemeral`](EphemeralStore::purge_ephemeral) regularly. `due` and the purge scan all
 /// entries.
 ///
-/// A restart loses pending requests, and the record of replayed proofs, used consent forms and repeated refreshes. If
-/// you set a [`server_key`](crate::Builder::server_key), a consent form that was used before the restart can be
-/// submitted again until it expires.
+/// A restart loses all entries, such as the records of used consent forms and repeated refreshes. If you set
+/// a [`server_key`](crate::Builder::server_key), a consent form that was used before the restart can be submitted again
+/// until it expires.
 #[derive(Clone, Default)]
 pub struct MemoryEphemeralStore {
     entries: Arc<Mutex<Entries>>,
