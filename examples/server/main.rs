@@ -75,7 +75,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get, post, put};
 use clap::Parser;
 use grantor::axum::require;
@@ -151,8 +151,7 @@ fn routes(app: App) -> Router {
         .route("/api/application", get(registration::read).put(registration::change).layer(own_account))
         .route("/api/me", put(api::change).layer(require(&app.oauth, [&app.api_scopes.change]).any_origin()))
         .fallback(page::not_found)
-        // One call, because each call puts all routes into another box.
-        .layer((map_response(async |answer| page::with_retry_after(answer)), DefaultBodyLimit::max(64 * 1024)));
+        .layer(DefaultBodyLimit::max(64 * 1024));
     if app.trusted_proxies.is_empty() {
         return routes.with_state(app);
     }

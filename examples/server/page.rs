@@ -14,7 +14,7 @@ const STYLE: &str = include_str!("style.css");
 /// Renders a page with navigation and, for a user who is logged in, a button to log out.
 pub(crate) fn show(session: &Session, status: u16, title: &str, content: &Markup) -> Response {
     let body = html! { (navigation(session)) main.wide { (content) } };
-    grantor::Response::page(status, document(title, &body)).into_response()
+    with_retry_after(grantor::Response::page(status, document(title, &body)).into_response())
 }
 
 /// Renders a page that asks one question. It has no navigation.
