@@ -66,8 +66,8 @@ impl SigningKeys {
     }
 
     /// Sets how long clients may cache the public keys (`Cache-Control: max-age`). A new key must be published at least
-    /// this long before it signs. With [`RotatingKeys`](crate::RotatingKeys), it must be published at least twice as long
-    /// before: if the store of a node fails, the node continues with the keys that it knows for half of that time.
+    /// this long before it signs. With [`RotatingKeys`](crate::RotatingKeys), it must be published at least twice as
+    /// long before: if the store of a node fails, the node continues with the keys that it knows for half of that time.
     /// Default: ten minutes.
     pub const fn cached_for(mut self, duration: Duration) -> Self {
         self.cached_for = duration;

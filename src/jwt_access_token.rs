@@ -104,9 +104,9 @@ impl SignedFormat for JwtAccessTokens {
         Ok(is_own.then(|| Read { key, claims: claims.into_members() }))
     }
 
-    /// Compares the claims that follow from the row and the grant. A token of an older version may have fewer claims, but
-    /// it has the [`REQUIRED`] ones. A token of a newer version may have more, with names that host apps can't use. If such
-    /// a claim restricts the token, the row has a critical member.
+    /// Compares the claims that follow from the row and the grant. A token of an older version may have fewer claims,
+    /// but it has the [`REQUIRED`] ones. A token of a newer version may have more, with names that host apps can't use.
+    /// If such a claim restricts the token, the row has a critical member.
     fn agrees(&self, read: &Read, row: &StoredToken, grant: &Grant) -> bool {
         let Some(Value::String(id)) = read.claims.get("jti") else { return false };
         let Ok(Value::Object(expected)) = serde_json::to_value(self.claims(id, row, grant)) else { return false };

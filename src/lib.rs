@@ -195,8 +195,8 @@
 //! | your API | [`bearer`](AuthorizationServer::bearer) | [`bearer_request`](AuthorizationServer::bearer_request) | [`Bearer`] or [`BearerError`] |
 //!
 //! The first three HTTP forms return the [`Response`] to send. `authorize` returns an [`AuthorizationOutcome`], because
-//! login and consent belong to your app. `bearer` returns a `Result`. Call `into` to turn an [`AuthorizationError`] or a
-//! [`BearerError`] into a [`Response`], and [`AuthorizationServer::refuse`] to turn an [`Error`] into a `Response`.
+//! login and consent belong to your app. `bearer` returns a `Result`. Call `into` to turn an [`AuthorizationError`] or
+//! a [`BearerError`] into a [`Response`], and [`AuthorizationServer::refuse`] to turn an [`Error`] into a `Response`.
 //!
 //! With the typed forms, a machine gets a token and uses it:
 //!
@@ -419,8 +419,8 @@
 //!
 //! # Secrets
 //! Tokens, codes, passwords and client secrets are [`Secret`]s: redacted in `Debug`, without `PartialEq`, and
-//! overwritten when dropped. None of them appears in an error text, an event or a stored record. A [`Request`] overwrites
-//! its contents when dropped, too. A decoded form and the bytes of a response are not overwritten.
+//! overwritten when dropped. None of them appears in an error text, an event or a stored record. A [`Request`]
+//! overwrites its contents when dropped, too. A decoded form and the bytes of a response are not overwritten.
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -40,8 +40,8 @@ struct Challenge {
 }
 
 impl Challenge {
-    /// Fails unless there is exactly one challenge with quoted parameters, none of them repeated or with characters
-    /// outside its grammar.
+    /// Fails unless the header has exactly one challenge, all parameters are quoted, no name is repeated, and every
+    /// value follows the grammar.
     fn parse(header: &str) -> Self {
         let (scheme, mut rest) = header.split_once(' ').expect("a scheme and parameters");
         let mut params = BTreeMap::new();

@@ -709,7 +709,7 @@ fn endpoint_with_the_name_of_another_does_not_build() {
     build().capability(Endpoints(&[("own", "GET"), ("resource_metadata", "POST")])).built().unwrap();
 }
 
-/// With such a list, every request would get 405 and an `Allow` header that looks right.
+/// With a malformed list of methods, every request would get 405 and an `Allow` header that looks right.
 #[test]
 fn malformed_endpoint_methods_do_not_build() {
     for good in ["GET", "GET, POST", "GET, HEAD, M-SEARCH"] {

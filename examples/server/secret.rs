@@ -1,5 +1,5 @@
-//! The secret of the server, in a file. Everything that must survive a restart and be equal on all nodes is derived from
-//! it.
+//! The secret of the server, in a file. Everything that must survive a restart and be equal on all nodes is derived
+//! from it.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};

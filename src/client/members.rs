@@ -170,8 +170,9 @@ macro_rules! members {
             /// Replaces all members that `by` may set, like an update of a registration (RFC 7592 §2.2). A member that
             /// is missing in `sent` or is `null` takes its default. Members that `by` may not set keep their values,
             /// except [`registered_by`](Self::registered_by): it becomes [`RegisteredBy::SelfService`] unless `by` is
-            /// [`SetBy::Host`]. So the client loses the rights of a client that an administrator registered. A client
-            /// that only an administrator can register, such as a first-party client, can't be built from the parts.
+            /// [`SetBy::Host`]. So the client loses the rights of a client that an administrator registered. If the
+            /// parts still have a right that only an administrator can give, such as `first_party`,
+            /// [`Client::from_parts`](super::Client::from_parts) then refuses them.
             ///
             /// It removes the members that it reads from `sent`. The remaining ones are unknown, or `by` may not set
             /// them. A registration endpoint ignores them (RFC 7591 §2), and a reader of an operator's file should

@@ -216,7 +216,7 @@ impl Client {
         self.parts.client_type
     }
 
-    /// Returns whether the client is confidential, so that it authenticates with credentials.
+    /// Returns whether the client is confidential, which means that it authenticates with credentials.
     #[must_use]
     pub const fn is_confidential(&self) -> bool {
         matches!(self.parts.client_type, ClientType::Confidential)

@@ -59,13 +59,13 @@ impl<'a, E> ClientRequest<'a, E> {
         self.parameter("client_id", id)
     }
 
-    /// Authenticates the client like a Basic header.
+    /// Adds the identifier and the secret, as a Basic header would.
     pub fn client_secret_basic(mut self, id: impl Into<Cow<'a, str>>, secret: &'a ClientSecret) -> Self {
         self.credentials = Ok(Some(PresentedCredentials::of(id.into(), secret)));
         self
     }
 
-    /// Authenticates the client like credentials in the body.
+    /// Adds the identifier and the secret, as parameters of the body would.
     pub fn client_secret_post(self, id: &'a str, secret: &'a ClientSecret) -> Self {
         self.parameter("client_id", id).parameter("client_secret", secret.expose())
     }
@@ -105,7 +105,7 @@ impl<'a, E> ClientRequest<'a, E> {
         let mut params = Params::decode(request.query().as_bytes());
         let from_query = params.first_known(known);
         if from_query.is_none() {
-            // The query belongs to the URL of the endpoint.
+            // The query has no parameter of the request, so it is part of the endpoint's URL.
             params = Params::default();
         }
         // If the parameters are in the query, a body is not required.

@@ -61,8 +61,8 @@ pub enum InvalidKey {
     /// A private or symmetric key was given instead of a public key.
     #[error("the key is private or symmetric: give a public key")]
     Private,
-    /// An RSA key has fewer than 2048 or more than 8192 bits, or a secret of a [`WrappingKey`](super::WrappingKey) is too
-    /// short or has only zeros.
+    /// An RSA key has fewer than 2048 or more than 8192 bits, or a secret of a [`WrappingKey`](super::WrappingKey) is
+    /// too short or has only zeros.
     #[error(
         "the key has a wrong size: RSA keys must have 2048 to 8192 bits, and wrapping secrets at least 32 random bytes"
     )]

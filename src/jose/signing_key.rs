@@ -58,7 +58,8 @@ impl SigningKey {
         Self::of(algorithm, private.map_err(|_| InvalidKey::Unreadable)?)
     }
 
-    /// Reads an unencrypted key in PEM: `PRIVATE KEY` (PKCS#8), `RSA PRIVATE KEY` or `EC PRIVATE KEY`, as OpenSSL writes them.
+    /// Reads an unencrypted key in PEM: `PRIVATE KEY` (PKCS#8), `RSA PRIVATE KEY` or `EC PRIVATE KEY`, as OpenSSL
+    /// writes them.
     ///
     /// # Errors
     /// The text is not such a key, the key is not for this algorithm, or it is an RSA key with fewer than 2048 or more
@@ -68,7 +69,8 @@ impl SigningKey {
         Self::from_der(algorithm, der.secret_der())
     }
 
-    /// Reads a key that [`to_pkcs8`](Self::to_pkcs8) has written, or one of the other forms of [`from_pem`](Self::from_pem).
+    /// Reads a key that [`to_pkcs8`](Self::to_pkcs8) has written, or one of the other forms of
+    /// [`from_pem`](Self::from_pem).
     pub(crate) fn from_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, InvalidKey> {
         let private = match algorithm {
             Algorithm::Rs256 | Algorithm::Ps256 => {

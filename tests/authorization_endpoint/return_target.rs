@@ -138,7 +138,8 @@ async fn return_target_is_a_path_of_authorization_endpoint() {
     }
 }
 
-/// A parser that reads only the rest of the query would see a request of another client.
+/// Without this refusal, a parser that ignores `return_target` and reads the other parameters would see the request of
+/// another client.
 // covers: B37
 #[tokio::test]
 async fn return_target_beside_a_known_parameter_is_refused() {

@@ -124,8 +124,8 @@ async fn stale_form_of_another_process_has_no_way_back() {
     assert_eq!((stale.reason(), stale.return_target()), (Refusal::InvalidFormToken, None));
     assert!(!text(&error.to_response()).contains("href"));
     assert_eq!(after.events.names(), ["authorization_stale"]);
-    // A login page that was open meanwhile has no request to return to. This page does not blame the user or the application
-    // either.
+    // A login page that was open meanwhile has no request to return to. This page does not blame the user or the
+    // application either.
     let target = before.server.interaction(&Ask::code(&app).get(), None).await;
     let Interaction::Login(login) = target else { panic!("a login is needed: {target:?}") };
     let page = responded(after.server.authorize(&Request::get(login.return_target())).await);

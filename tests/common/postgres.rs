@@ -14,7 +14,8 @@ use std::sync::{Mutex, OnceLock};
 #[path = "skip.rs"]
 pub mod skip;
 
-/// A running server. A shell process watches it, and stops it and removes its directory, no matter how this process ends.
+/// A running server. A shell process watches it, and stops it and removes its directory, no matter how this process
+/// ends.
 pub struct Postgres {
     directory: PathBuf,
     keeper: Mutex<Keeper>,

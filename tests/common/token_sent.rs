@@ -66,7 +66,8 @@ impl Endpoint {
         response
     }
 
-    /// A client that fails to authenticate gets the response of the token endpoint, before any token is looked up.
+    /// A client that fails to authenticate gets the same response as it would at the token endpoint, before any token
+    /// is looked up.
     pub(crate) async fn assert_authenticates(&self, t: &TestServer, client: &TestClient, tokens: &TokenResponse) {
         let public = t.public_client(CB).await;
         let secret = client.secret.as_ref().unwrap().expose();

@@ -71,8 +71,8 @@ const UNREADABLE: [&str; 2] = [
     "UPDATE grantor_ephemeral SET namespace = 'test', version = -1",
 ];
 
-/// An entry with a malformed version is an error. An entry in a malformed namespace is not due in another namespace, but
-/// its key still finds it.
+/// An entry with a malformed version is an error. An entry in a malformed namespace is not due in another namespace,
+/// but its key still finds it.
 async fn assert_unreadable(storage: &impl EphemeralStore, change: &str) {
     let namespace = Namespace::new("test").unwrap();
     if change.contains("version") {

@@ -17,8 +17,8 @@ use crate::storage::ephemeral::{
 ///
 /// It keeps the whole [contract](crate::storage::ephemeral) until the process ends. Use it if your
 /// [`Storage`](crate::Storage) keeps no ephemeral entries; a [`MemoryStorage`] already contains one. The store grows
-/// unless you call [`purge_ephemeral`](EphemeralStore::purge_ephemeral) regularly. `due` and the purge scan all
-/// entries.
+/// unless you call [`purge_ephemeral`](EphemeralStore::purge_ephemeral) regularly. `due` and `purge_ephemeral` go
+/// through all entries.
 ///
 /// A restart loses all entries, such as the records of used consent forms and repeated refreshes. If you set
 /// a [`server_key`](crate::Builder::server_key), a consent form that was used before the restart can be submitted again
