@@ -1,12 +1,17 @@
 //! The pages on which users register applications.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::{Redirect, Response};
+use grantor::axum::run_to_completion;
 use grantor::client::{ClientCredential, ClientError, RegisteredBy};
-use grantor::{Client, ClientId, ClientSecret};
+use grantor::{Client, ClientId, ClientRegistry, ClientSecret, Subject};
 use maud::{Markup, html};
 use serde::Deserialize;
+use time::OffsetDateTime;
 
+use crate::accounts::{self, Accounts};
 use crate::app::App;
 use crate::attempts::Changer;
 use crate::authorize::website_link;
@@ -84,17 +89,36 @@ pub(crate) async fn register(
         Ok(client) => client,
         Err(problem) => return Ok(form_page(&session, 422, &entered, Some(&problem))),
     };
-    // The owner comes first, so that concurrent requests can't exceed the limit. If the second step fails, one place
-    // stays taken. In the other order, a client without an owner would be left.
-    match app.accounts.add_application(user, &id, MOST).await {
-        Ok(true) => {}
-        Ok(false) => return Ok(form_page(&session, 422, &entered, Some(&too_many()))),
-        Err(_) => return Ok(failed()),
-    }
-    match app.clients.register(client).await {
-        Ok(()) => Ok(secret_page(&session, entered.name.trim(), "is registered", &id, secret.as_ref(), None)),
+    // Runs even if the browser disconnects. Otherwise a place would stay taken without an application to remove.
+    let (accounts, clients, owner) = (Arc::clone(&app.accounts), Arc::clone(&app.clients), user.clone());
+    let stored = run_to_completion(async move { store(&*accounts, &*clients, &owner, client).await });
+    match stored.await {
+        Ok(true) => Ok(secret_page(&session, entered.name.trim(), "is registered", &id, secret.as_ref(), None)),
+        Ok(false) => Ok(form_page(&session, 422, &entered, Some(&too_many()))),
         Err(_) => Ok(failed()),
     }
+}
+
+/// Stores an application of an owner. Returns `false` if the owner has too many.
+///
+/// The owner comes first, so that concurrent requests can't exceed the limit. If the second step fails, both are undone:
+/// the client first, because it may be stored although the step failed, and a client needs an owner.
+async fn store(
+    accounts: &dyn Accounts,
+    clients: &dyn ClientRegistry,
+    owner: &Subject,
+    client: Client,
+) -> accounts::Result<bool> {
+    let id = client.id().clone();
+    if !accounts.add_application(owner, &id, MOST).await? {
+        return Ok(false);
+    }
+    if let Err(error) = clients.register(client).await {
+        clients.remove(&id, OffsetDateTime::now_utc()).await?;
+        accounts.remove_application(owner, &id).await?;
+        return Err(error.into());
+    }
+    Ok(true)
 }
 
 /// Returns the client that the form describes, or the first problem. Without a secret, it is a native application.
@@ -292,4 +316,80 @@ pub(crate) fn secret_page(
         }
     };
     page::show(session, 200, &format!("{} {news}", page::isolated(name)), &content)
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use grantor::client::ClientVersion;
+    use grantor::storage::RegistryError;
+    use grantor::{ClientStore, MemoryStorage, StorageError};
+
+    use super::*;
+    use crate::accounts::MemoryAccounts;
+
+    /// Stores each client and then reports a failure, as after a lost response of a database.
+    struct Failing(MemoryStorage);
+
+    #[async_trait]
+    impl ClientStore for Failing {
+        async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+            self.0.find_client(id).await
+        }
+    }
+
+    #[async_trait]
+    impl ClientRegistry for Failing {
+        async fn register(&self, client: Client) -> Result<(), RegistryError> {
+            self.0.register(client).await?;
+            Err(StorageError::unavailable("the response was lost").into())
+        }
+
+        async fn update(&self, client: Client, expected: ClientVersion) -> Result<(), RegistryError> {
+            self.0.update(client, expected).await
+        }
+
+        async fn rotate_credential(
+            &self,
+            id: &ClientId,
+            new: ClientCredential,
+            others_end: OffsetDateTime,
+        ) -> Result<(), RegistryError> {
+            self.0.rotate_credential(id, new, others_end).await
+        }
+
+        async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {
+            self.0.remove(id, at).await
+        }
+
+        async fn list_clients(
+            &self,
+            after: Option<&ClientId>,
+            limit: usize,
+        ) -> Result<Vec<Arc<Client>>, RegistryError> {
+            self.0.list_clients(after, limit).await
+        }
+    }
+
+    // Regression: each failed registration took a place for good. Its application was in no list, so the user could not
+    // remove it.
+    #[tokio::test]
+    async fn failed_registration_takes_no_place() {
+        let (storage, user) = (MemoryStorage::new(), Subject::new("ada").unwrap());
+        let accounts = MemoryAccounts::new(storage.clone());
+        accounts.put_user(&user, "hash").await.unwrap();
+        let client = |number: u32| {
+            let client = Client::public(format!("app-{number}")).authorization_code(["https://app.example/cb"]);
+            client.build().unwrap()
+        };
+        let failing = Failing(storage.clone());
+        for number in 0..=MOST {
+            assert!(store(&accounts, &failing, &user, client(number)).await.is_err());
+        }
+        assert!(storage.list_clients(None, 1).await.unwrap().is_empty());
+        for number in 0..MOST {
+            assert!(store(&accounts, &storage, &user, client(number)).await.unwrap());
+        }
+        assert!(!store(&accounts, &storage, &user, client(MOST)).await.unwrap());
+    }
 }
