@@ -4,7 +4,7 @@
 //! `to_grantor` and `to_hyper` connect the HTTP stack. The feature `http` converts the types of the crate `http`, which
 //! hyper uses. There is no login: every visitor is alice. The cookie binds the consent form to the browser.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grantor::authorize::escape;
@@ -39,7 +39,11 @@ async fn main() -> Result<(), BoxError> {
     println!("curl {issuer}/token -d '{form}' -d code=CODE\ncurl {issuer}/me -H 'Authorization: Bearer TOKEN'");
 
     loop {
-        let (tcp, peer) = listener.accept().await?;
+        // It fails if no file descriptor is free, for example. A peer can cause that with many connections.
+        let Ok((tcp, peer)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            continue;
+        };
         let oauth = oauth.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| serve(oauth.clone(), request, peer));

@@ -19,7 +19,17 @@ pub struct Provider {
 impl Provider {
     /// Starts an example on a free port, and reads its output up to the instructions for the API.
     pub fn start(name: &str) -> Self {
-        let mut process = Command::new(crate::built(name)).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
+        Self::run(name, &mut Command::new(crate::built(name)))
+    }
+
+    /// Starts an example that can have at most this many files and connections open.
+    pub fn with_files(name: &str, most: u32) -> Self {
+        let limited = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+        Self::run(name, Command::new("sh").arg("-c").arg(limited).arg(crate::built(name)))
+    }
+
+    fn run(name: &str, command: &mut Command) -> Self {
+        let mut process = command.arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let (mut link, mut password, mut token_form) = (None, None, None);
         loop {
