@@ -438,6 +438,8 @@ mod bearer;
 mod build_error;
 pub mod capability;
 pub mod client;
+#[cfg(feature = "jwt")]
+mod client_signatures;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod completion;
 mod connections;
@@ -515,6 +517,9 @@ pub use crate::build_error::BuildError;
 pub use crate::capability::Capability;
 #[doc(inline)]
 pub use crate::client::{Client, ClientCredential, auth::AuthenticatedClient};
+#[cfg(feature = "jwt")]
+#[doc(inline)]
+pub use crate::client_signatures::ClientSignatures;
 #[doc(inline)]
 pub use crate::connections::{Connection, Connections};
 #[doc(inline)]

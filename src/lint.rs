@@ -181,7 +181,8 @@ pub(crate) fn of_client(
             found.push(ClientLint::SwitchNotAllowed(name));
         }
     }
-    if client.is_confidential() && client.credentials().iter().all(|credential| !credential.is_live(now)) {
+    let has_secret = client.is_confidential() && !client.signs_to_authenticate();
+    if has_secret && client.credentials().iter().all(|credential| !credential.is_live(now)) {
         found.push(ClientLint::CredentialsExpired);
     }
     if client.is_resource_server() && !endpoints.introspection {

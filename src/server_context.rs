@@ -50,6 +50,10 @@ pub(crate) struct ServerContext {
     /// The signing keys.
     #[cfg(feature = "jwt")]
     pub(crate) signing_keys: Option<Arc<dyn crate::jose::Keys>>,
+    /// What verifies the texts that clients sign, if the server accepts any.
+    #[cfg(feature = "jwt")]
+    #[expect(dead_code, reason = "used by client assertions and request objects")]
+    pub(crate) client_signatures: Option<crate::client_signatures::ClientSignatures>,
     pub(crate) policy: Policy,
     pub(crate) scopes: Catalogue,
     pub(crate) clock: Arc<dyn Clock>,

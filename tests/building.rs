@@ -1115,8 +1115,7 @@ fn stored_client_is_validated_again_when_read() {
     let confidential = || stored(Client::confidential("a", secret()).client_credentials().build());
     let credentials = confidential()["credentials"].clone();
     let no_credentials = "a public client must have no credentials, no raw_basic_secret and no authentication method other than \"none\": remove them, or make the client confidential";
-    let credential =
-        "a confidential client must have at least one credential and must not use the authentication method \"none\"";
+    let credential = "a confidential client must have at least one credential or the authentication method \"private_key_jwt\", and must not use the authentication method \"none\"";
     for (parts, message) in [
         (with(public(), "credentials", credentials.clone()), no_credentials),
         (with(native(), "credentials", credentials), no_credentials),

@@ -36,7 +36,7 @@ impl Client {
 }
 
 impl ClientBuilder {
-    fn new(id: &str, client_type: ClientType) -> Self {
+    pub(super) fn new(id: &str, client_type: ClientType) -> Self {
         let id = ClientId::new(id).map_err(|_| ClientError::ClientId);
         // A client in code was written by the operator of the server.
         Self { parts: id.map(|id| ClientParts::new(id, client_type)) }.registered_by(RegisteredBy::Administrator)
@@ -250,7 +250,7 @@ impl ClientBuilder {
         })
     }
 
-    fn with(self, change: impl FnOnce(&mut ClientParts)) -> Self {
+    pub(super) fn with(self, change: impl FnOnce(&mut ClientParts)) -> Self {
         self.try_with(|parts| {
             change(parts);
             Ok(())

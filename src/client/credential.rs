@@ -98,12 +98,15 @@ pub enum AuthenticationMethod {
     ClientSecretBasic,
     /// Identifier and secret in the body.
     ClientSecretPost,
+    /// A JWT that the client signs with its private key (RFC 7523 §2.2). The server needs
+    /// `ClientSignatures` (feature `jwt`).
+    PrivateKeyJwt,
     /// Only the identifier, for public clients.
     None,
 }
 
 impl AuthenticationMethod {
-    /// All methods that the server supports. The metadata lists them.
+    /// The methods that every server supports. The metadata lists them.
     pub(crate) const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
 
     /// Returns the name in the registry.
@@ -112,6 +115,7 @@ impl AuthenticationMethod {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
             Self::None => "none",
         }
     }
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn authentication_method_in_json_uses_registered_name() {
-        for method in AuthenticationMethod::ALL {
+        for method in AuthenticationMethod::ALL.into_iter().chain([AuthenticationMethod::PrivateKeyJwt]) {
             assert_eq!(serde_json::to_value(method).unwrap(), method.as_str());
         }
     }

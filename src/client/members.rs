@@ -223,6 +223,14 @@ members! {
     scope: Option<Scope> = None, Anyone;
     /// See [`Client::allows_authentication_method`](super::Client::allows_authentication_method).
     token_endpoint_auth_method: Option<AuthenticationMethod> = None, Anyone restricts;
+    /// See [`Client::jwks`](super::Client::jwks).
+    jwks: Option<crate::jose::JwkSet> = None, Anyone [feature = "jwt"];
+    /// See [`Client::token_endpoint_auth_signing_alg`](super::Client::token_endpoint_auth_signing_alg).
+    token_endpoint_auth_signing_alg: Option<crate::jose::Algorithm> = None, Anyone restricts [feature = "jwt"];
+    /// See [`Client::request_object_signing_alg`](super::Client::request_object_signing_alg).
+    request_object_signing_alg: Option<crate::jose::Algorithm> = None, Anyone restricts [feature = "jwt"];
+    /// See [`Client::requires_signed_request_object`](super::Client::requires_signed_request_object).
+    require_signed_request_object: bool = false, Anyone restricts [feature = "jwt"];
     /// See [`Client::may_omit_redirect_uri`](super::Client::may_omit_redirect_uri).
     omits_redirect_uri: bool = false, Statement;
     /// See [`Client::has_localhost_for_development`](super::Client::has_localhost_for_development).
@@ -353,14 +361,24 @@ mod tests {
             "legacy": LegacyHabits { plain_pkce: true, ..LegacyHabits::default() },
         });
         if cfg!(feature = "jwt") {
-            values["introspection_signed_response_alg"] = json!("ES256");
+            for name in
+                ["introspection_signed_response_alg", "token_endpoint_auth_signing_alg", "request_object_signing_alg"]
+            {
+                values[name] = json!("ES256");
+            }
+            values["jwks"] = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "A".repeat(43) }] });
+            values["require_signed_request_object"] = json!(true);
         }
         let mut members = values.as_object().unwrap().clone();
         parts.set_members(&mut members, SetBy::Host).unwrap();
         assert_eq!(members, Map::new());
         assert!(!format!("{parts:?}").contains("owner"), "the host's data may be secret");
         let mut stored = serde_json::to_value(&parts).unwrap();
-        assert_eq!(stored["crit"], json!(["token_endpoint_auth_method", "own_scope", "lifetimes"]));
+        let of_signatures =
+            ["token_endpoint_auth_signing_alg", "request_object_signing_alg", "require_signed_request_object"];
+        let of_signatures = if cfg!(feature = "jwt") { &of_signatures[..] } else { &[] };
+        let critical = [&["token_endpoint_auth_method"], of_signatures, &["own_scope", "lifetimes"]].concat();
+        assert_eq!(stored["crit"], json!(critical));
         stored.as_object_mut().unwrap().remove("crit");
         let names: Vec<_> = ClientParts::MEMBERS.iter().map(|member| member.name).collect();
         assert_eq!(stored.as_object().unwrap().len(), names.len());

@@ -2,13 +2,16 @@
 //!
 //! Build a [`Client`] with [`Client::confidential`], [`Client::public`] or [`Client::native`], or read it back with
 //! [`Client::from_parts`]. All of them apply the same checks, so every `Client` is consistent. For example, no public
-//! client has a credential, every confidential client has one, and every redirect-based grant has a redirect URI.
+//! client has a credential, every confidential client has a credential or keys, and every redirect-based grant has a
+//! redirect URI.
 
 mod allowed_scope;
 pub(crate) mod auth;
 mod builder;
 mod credential;
 mod invisible;
+#[cfg(feature = "jwt")]
+mod keys;
 mod logo;
 mod members;
 mod parts;
@@ -266,21 +269,27 @@ impl Client {
         &self.parts.lifetimes
     }
 
-    /// Returns the credentials, including expired ones. Empty for public clients.
+    /// Returns the credentials, including expired ones. Empty for public clients, and for clients that sign with a key.
     #[must_use]
     pub fn credentials(&self) -> &[ClientCredential] {
         &self.parts.credentials
     }
 
     /// Returns whether the client may authenticate by a method. Without a registered method, a confidential client may
-    /// use Basic and the body. A public client always uses `none`.
+    /// use Basic and the body. A public client always uses `none`. `private_key_jwt` must be registered.
     #[must_use]
     pub fn allows_authentication_method(&self, method: AuthenticationMethod) -> bool {
         match (self.is_confidential(), method) {
             (false, method) => method == AuthenticationMethod::None,
             (true, AuthenticationMethod::None) => false,
+            (true, AuthenticationMethod::PrivateKeyJwt) => self.signs_to_authenticate(),
             (true, method) => self.parts.token_endpoint_auth_method.is_none_or(|registered| registered == method),
         }
+    }
+
+    /// Returns whether the client authenticates by a JWT that it signs (`private_key_jwt`).
+    pub(crate) fn signs_to_authenticate(&self) -> bool {
+        self.parts.token_endpoint_auth_method == Some(AuthenticationMethod::PrivateKeyJwt)
     }
 
     /// Returns whether the client may send its secret in `Authorization: Basic` without form-encoding. The

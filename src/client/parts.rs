@@ -37,11 +37,21 @@ pub enum ClientError {
          remove them, or make the client confidential"
     )]
     PublicWithCredentials,
-    /// A confidential client has no credential, or the authentication method `none` (RFC 6749 §2.3).
+    /// A confidential client has no credential, or the authentication method `none` (RFC 6749 §2.3). A client that
+    /// authenticates by `private_key_jwt` needs no credential.
     #[error(
-        "a confidential client must have at least one credential and must not use the authentication method \"none\""
+        "a confidential client must have at least one credential or the authentication method \"private_key_jwt\", and \
+         must not use the authentication method \"none\""
     )]
     ConfidentialWithoutCredentials,
+    /// A client that must sign has no keys (RFC 7591 §2).
+    #[cfg(feature = "jwt")]
+    #[error("a client that signs must have keys: set jwks")]
+    NoKeys,
+    /// The client must sign with an algorithm for which it has no key.
+    #[cfg(feature = "jwt")]
+    #[error("no key of jwks is for the algorithm {0}: add a key, or register another algorithm")]
+    NoKeyForAlgorithm(crate::jose::Algorithm),
     /// A client that is not confidential has the client credentials grant (RFC 6749 §4.4).
     #[error("the client credentials grant is for confidential clients only")]
     ClientCredentialsForPublic,
@@ -161,6 +171,8 @@ impl ClientParts {
 
     pub(super) fn check(&self) -> Result<(), ClientError> {
         self.check_type()?;
+        #[cfg(feature = "jwt")]
+        self.check_keys()?;
         self.check_grant_types()?;
         self.check_size()?;
         self.check_redirect_uris()?;
@@ -186,7 +198,8 @@ impl ClientParts {
     fn check_type(&self) -> Result<(), ClientError> {
         let names_none = self.token_endpoint_auth_method == Some(AuthenticationMethod::None);
         if self.client_type == ClientType::Confidential {
-            if self.credentials.is_empty() || names_none {
+            let signs = self.token_endpoint_auth_method == Some(AuthenticationMethod::PrivateKeyJwt);
+            if self.credentials.is_empty() && !signs || names_none {
                 return Err(ClientError::ConfidentialWithoutCredentials);
             }
             return Ok(());

@@ -27,7 +27,6 @@ impl Claims {
         }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "used once clients can sign"))]
     /// Returns the audiences: one string or a list of strings (RFC 7519 §4.1.3). Empty if the claim is absent.
     pub(crate) fn audiences(&self) -> Result<Vec<&str>, MalformedClaim> {
         match self.0.get("aud") {
@@ -40,7 +39,6 @@ impl Claims {
         }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "used once clients can sign"))]
     /// Returns a time (`NumericDate`, RFC 7519 §2), which may have a fraction. A time before 1970 or after 9999 is
     /// malformed.
     pub(crate) fn time(&self, name: &'static str) -> Result<Option<OffsetDateTime>, MalformedClaim> {
@@ -62,7 +60,6 @@ impl Claims {
         self.0
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "used once clients can sign"))]
     /// Returns any other claim.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::sign::sign;
-use super::verify::{Accepted, Typ, Unacceptable, verify};
+use super::verify::{Accepted, Typ, verify};
 use super::*;
 
 const TYP: &str = "at+jwt";
@@ -90,28 +90,28 @@ fn other_algorithm_type_or_key_is_refused() {
     let own = [rsa.public_key().clone()];
     let check = |accepted: Accepted<'_>, keys: &[PublicKey]| verify(&text, accepted, keys, &AwsLc).map(|_| ());
     assert_eq!(check(accept(&Algorithm::ALL), &own), Ok(()));
-    assert_eq!(check(accept(&[Algorithm::Ps256, Algorithm::Es256]), &own), Err(Unacceptable::Algorithm));
-    assert_eq!(check(accept(&[]), &own), Err(Unacceptable::Algorithm));
+    assert_eq!(check(accept(&[Algorithm::Ps256, Algorithm::Es256]), &own), Err(JwtProblem::Algorithm));
+    assert_eq!(check(accept(&[]), &own), Err(JwtProblem::Algorithm));
     let other_type = Accepted { typ: Typ::Is("jwt"), ..accept(&Algorithm::ALL) };
-    assert_eq!(check(other_type, &own), Err(Unacceptable::Type));
-    assert_eq!(check(Accepted { max_size: text.len() - 1, ..other_type }, &own), Err(Unacceptable::Malformed));
+    assert_eq!(check(other_type, &own), Err(JwtProblem::Type));
+    assert_eq!(check(Accepted { max_size: text.len() - 1, ..other_type }, &own), Err(JwtProblem::Malformed));
     // The same numbers, for the other algorithm of RSA keys.
     let pss = [own[0].clone().with_algorithm(Algorithm::Ps256).unwrap()];
-    assert_eq!(check(accept(&Algorithm::ALL), &pss), Err(Unacceptable::UnknownKey));
+    assert_eq!(check(accept(&Algorithm::ALL), &pss), Err(JwtProblem::UnknownKey));
     let renamed = [own[0].clone().with_id("other")];
-    assert_eq!(check(accept(&Algorithm::ALL), &renamed), Err(Unacceptable::UnknownKey));
+    assert_eq!(check(accept(&Algorithm::ALL), &renamed), Err(JwtProblem::UnknownKey));
     let foreign = SigningKey::generate(Algorithm::Rs256).unwrap().public_key().clone();
-    assert_eq!(check(accept(&Algorithm::ALL), std::slice::from_ref(&foreign)), Err(Unacceptable::UnknownKey));
-    assert_eq!(check(accept(&Algorithm::ALL), &[foreign.with_id(own[0].id().unwrap())]), Err(Unacceptable::Signature));
+    assert_eq!(check(accept(&Algorithm::ALL), std::slice::from_ref(&foreign)), Err(JwtProblem::UnknownKey));
+    assert_eq!(check(accept(&Algorithm::ALL), &[foreign.with_id(own[0].id().unwrap())]), Err(JwtProblem::Signature));
     let elliptic = key(Algorithm::Es256).public_key().clone().with_id(own[0].id().unwrap());
-    assert_eq!(check(accept(&Algorithm::ALL), &[elliptic]), Err(Unacceptable::UnknownKey));
+    assert_eq!(check(accept(&Algorithm::ALL), &[elliptic]), Err(JwtProblem::UnknownKey));
 }
 
 #[test]
 fn generic_or_missing_typ_is_accepted_where_allowed() {
     let key = key(Algorithm::Es256);
     let lenient = Accepted { typ: Typ::IsOrGeneral("oauth-authz-req+jwt"), ..accept(&[Algorithm::Es256]) };
-    for (typ, expected) in [("JWT", Ok(())), ("oauth-authz-req+jwt", Ok(())), ("at+jwt", Err(Unacceptable::Type))] {
+    for (typ, expected) in [("JWT", Ok(())), ("oauth-authz-req+jwt", Ok(())), ("at+jwt", Err(JwtProblem::Type))] {
         let text = ready(sign(&key, typ, b"{}")).unwrap();
         assert_eq!(verify(&text, lenient, &[key.public_key().clone()], &AwsLc).map(|_| ()), expected, "{typ}");
     }
@@ -123,7 +123,7 @@ fn signed_text_that_is_no_object_is_refused() {
     for payload in ["", "[]", "text", r#"{"a":1,"a":2}"#] {
         let text = ready(sign(&key, TYP, payload.as_bytes())).unwrap();
         let verified = verify(&text, accept(&[Algorithm::Es256]), &[key.public_key().clone()], &AwsLc);
-        assert_eq!(verified.map(|_| ()), Err(Unacceptable::Malformed), "{payload}");
+        assert_eq!(verified.map(|_| ()), Err(JwtProblem::Malformed), "{payload}");
     }
 }
 

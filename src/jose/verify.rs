@@ -4,8 +4,12 @@ use super::algorithm::Algorithm;
 use super::claims::Claims;
 use super::jws::{Unverified, parse};
 use super::key::PublicKey;
+use super::problem::JwtProblem;
 use super::sign::{KeyError, Keys};
 use super::strict_json::parse_object;
+
+/// The maximum number of keys that are tried for one text. It bounds the work for a text without `kid`.
+const MAX_TRIED: usize = 4;
 
 /// Verifies signatures, with public keys only.
 pub trait Verifier: Send + Sync {
@@ -40,52 +44,38 @@ pub(crate) struct Accepted<'a> {
 pub(crate) enum Typ<'a> {
     /// Exactly this type.
     Is(&'a str),
-    #[cfg_attr(not(test), expect(dead_code, reason = "used once clients can sign"))]
     /// This type, no type, or the general `JWT`, for specifications that are older than explicit types.
     IsOrGeneral(&'a str),
-}
-
-/// The reason why a text is not accepted. Clients do not see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unacceptable {
-    #[error("the text is not a signed JSON object in the compact form, or is too long")]
-    Malformed,
-    #[error("the text has another type")]
-    Type,
-    #[error("the algorithm of the text is not accepted")]
-    Algorithm,
-    #[error("no key has the identifier and algorithm of the text")]
-    UnknownKey,
-    #[error("the signature does not match")]
-    Signature,
 }
 
 /// Verifies a text with the keys of its presumed issuer, and returns its claims.
 ///
 /// The algorithm must be accepted, supported by the verifier, and suit the key. If the text has a `kid`, only keys with
-/// this identifier are tried; otherwise every suitable key is.
+/// this identifier are tried; otherwise every suitable key is, unless there are more than [`MAX_TRIED`].
 pub(crate) fn verify(
     text: &str,
     accepted: Accepted<'_>,
     keys: &[PublicKey],
     verifier: &dyn Verifier,
-) -> Result<Claims, Unacceptable> {
-    let jws = parse(text, accepted.max_size).ok_or(Unacceptable::Malformed)?;
+) -> Result<Claims, JwtProblem> {
+    let jws = parse(text, accepted.max_size).ok_or(JwtProblem::Malformed)?;
     if !accepted.typ.accepts(&jws) {
-        return Err(Unacceptable::Type);
+        return Err(JwtProblem::Type);
     }
     let algorithm = jws.header.algorithm.filter(|algorithm| accepted.algorithms.contains(algorithm));
     let algorithm = algorithm.filter(|algorithm| verifier.algorithms().contains(algorithm));
-    let algorithm = algorithm.ok_or(Unacceptable::Algorithm)?;
+    let algorithm = algorithm.ok_or(JwtProblem::Algorithm)?;
     let is_named = |key: &&PublicKey| jws.header.key_id.as_deref().is_none_or(|id| key.id() == Some(id));
-    let mut candidates = keys.iter().filter(is_named).filter(|key| key.is_for(algorithm)).peekable();
-    if candidates.peek().is_none() {
-        return Err(Unacceptable::UnknownKey);
+    let suitable = || keys.iter().filter(is_named).filter(|key| key.is_for(algorithm));
+    match suitable().count() {
+        0 => return Err(JwtProblem::UnknownKey),
+        1..=MAX_TRIED => {}
+        _ => return Err(JwtProblem::AmbiguousKey),
     }
-    if !candidates.any(|key| verifier.verify(algorithm, key, jws.signed, &jws.signature).is_ok()) {
-        return Err(Unacceptable::Signature);
+    if !suitable().any(|key| verifier.verify(algorithm, key, jws.signed, &jws.signature).is_ok()) {
+        return Err(JwtProblem::Signature);
     }
-    parse_object(&jws.payload).map(Claims::new).ok_or(Unacceptable::Malformed)
+    parse_object(&jws.payload).map(Claims::new).ok_or(JwtProblem::Malformed)
 }
 
 /// Verifies a text that this server should have signed, with its own keys. If the text names a key that is not
@@ -99,10 +89,10 @@ pub(crate) async fn verify_own(
     issuer: &str,
     keys: &dyn Keys,
     verifier: &dyn Verifier,
-) -> Result<Result<Claims, Unacceptable>, KeyError> {
+) -> Result<Result<Claims, JwtProblem>, KeyError> {
     let published = keys.published().await?;
     let result = verify(text, accepted, &published, verifier);
-    let is_unknown = matches!(result, Err(Unacceptable::UnknownKey));
+    let is_unknown = matches!(result, Err(JwtProblem::UnknownKey));
     if is_unknown && names_another_key(text, accepted.max_size, issuer, &published) {
         return Ok(verify(text, accepted, &keys.reload().await?, verifier));
     }

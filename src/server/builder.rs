@@ -92,6 +92,8 @@ pub struct Builder {
     pub(crate) signed_format: Option<Arc<dyn SignedFormat>>,
     #[cfg(feature = "jwt")]
     pub(super) signing_keys: Option<crate::jwks::SigningKeys>,
+    #[cfg(feature = "jwt")]
+    pub(super) client_signatures: Option<crate::client_signatures::ClientSignatures>,
     resource: Option<ProtectedResource>,
 }
 
@@ -110,6 +112,8 @@ impl Builder {
             signed_format: None,
             #[cfg(feature = "jwt")]
             signing_keys: None,
+            #[cfg(feature = "jwt")]
+            client_signatures: None,
             resource: None,
             issuer,
             storage,
@@ -322,6 +326,8 @@ impl Builder {
             return Err(BuildError::PasswordWithoutAuthenticator);
         }
         check_extensions(&self.extensions)?;
+        #[cfg(feature = "jwt")]
+        self.client_signatures.iter().try_for_each(crate::client_signatures::ClientSignatures::check)?;
         capabilities::sort(&mut self.capabilities)?;
         check_prefix(&self.endpoint_prefix)?;
         let mut urls = EndpointUrls::under(&self.issuer, &self.endpoint_prefix);
@@ -360,6 +366,8 @@ impl Builder {
             signed_format: self.signed_format,
             #[cfg(feature = "jwt")]
             signing_keys: self.signing_keys.map(|keys| keys.keys),
+            #[cfg(feature = "jwt")]
+            client_signatures: self.client_signatures,
             policy: self.policy,
             scopes,
             clock: self.clock,

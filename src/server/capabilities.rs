@@ -25,6 +25,13 @@ impl Builder {
         self.signing_keys = Some(keys.clone());
         self.capability(keys)
     }
+
+    /// Accepts what clients sign: see [`ClientSignatures`](crate::ClientSignatures). Default: clients authenticate with
+    /// secrets only.
+    pub fn client_signatures(mut self, signatures: crate::client_signatures::ClientSignatures) -> Self {
+        self.client_signatures = Some(signatures);
+        self
+    }
 }
 
 /// The endpoints, metadata and parameters that all capabilities together add to a server.
