@@ -1,25 +1,23 @@
 //! Signing keys that nodes share through a store and that rotate automatically.
 
+mod rotation;
+mod stored;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
+use self::rotation::{missing, tidy};
+use self::stored::{Entry, StoredKey, generate, parse, read, write};
 use crate::env::{Clock, SystemClock};
 use crate::error::BoxError;
-use crate::jose::{Algorithm, KeyError, KeySchedule, Keys, KeysContext, PublicKey, Signer, SigningKey, WrappingKey};
+use crate::jose::{Algorithm, KeyError, KeySchedule, Keys, KeysContext, PublicKey, Signer, WrappingKey};
 use crate::single_flight::{Flight, SingleFlight};
 use crate::storage::KeyStore;
-
-/// The version of the stored form.
-const FORMAT: u32 = 1;
 
 /// How often a write is tried if other nodes write first.
 const ATTEMPTS: usize = 8;
@@ -27,8 +25,6 @@ const ATTEMPTS: usize = 8;
 const BUSY: &str = "other nodes changed the keys on each attempt";
 
 const NO_ANSWER: &str = "the key store failed less than a second ago";
-
-const MALFORMED: &str = "the stored keys are malformed";
 
 /// The minimum time between two reads of the store, for keys that the node does not need at once and for unknown keys
 /// that tokens name.
@@ -108,49 +104,6 @@ struct Loaded {
     at: OffsetDateTime,
     keys: Vec<Entry>,
     published: Arc<[PublicKey]>,
-}
-
-/// One key.
-#[derive(Clone)]
-struct Entry {
-    public: PublicKey,
-    algorithm: Algorithm,
-    /// The time when the key begins to sign.
-    signs_from: OffsetDateTime,
-    /// The time when the server stopped using the algorithm, if it did.
-    unused_since: Option<OffsetDateTime>,
-    /// The private half. It is dropped some time after the last signature.
-    private: Option<Private>,
-}
-
-#[derive(Clone)]
-struct Private {
-    wrapped: Vec<u8>,
-    key: Arc<SigningKey>,
-}
-
-/// The stored form of all keys.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    format: u32,
-    keys: Vec<StoredKey>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredKey {
-    public: Value,
-    /// In seconds since 1970, like all times in this form.
-    signs_from: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    unused_since: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    wrapped: Option<String>,
-}
-
-impl StoredKey {
-    fn id(&self) -> Option<&str> {
-        self.public.get("kid")?.as_str()
-    }
 }
 
 impl Loaded {
@@ -346,9 +299,15 @@ impl RotatingKeys {
         result
     }
 
+    fn read(&self, value: &[u8]) -> Result<Vec<Entry>, Cow<'static, str>> {
+        let known = self.known().loaded.clone();
+        read(&self.wrapping, value, known.as_deref().map_or(&[], |known| &known.keys))
+    }
+
     fn is_due(&self, keys: &[Entry], now: OffsetDateTime) -> bool {
         let mut planned = keys.to_vec();
-        self.tidy(&mut planned, now) || !self.missing(&planned, now).is_empty()
+        tidy(&mut planned, &self.algorithms, &self.schedule, now)
+            || !missing(&planned, &self.algorithms, &self.schedule, now).is_empty()
     }
 
     /// Reads the store, rotates the keys as far as that is due, and writes them back if anything changed.
@@ -364,14 +323,15 @@ impl RotatingKeys {
                 })?,
                 None => Vec::new(),
             };
-            let is_tidied = self.tidy(&mut keys, now);
-            let missing = self.missing(&keys, now);
+            let is_tidied = tidy(&mut keys, &self.algorithms, &self.schedule, now);
+            let missing = missing(&keys, &self.algorithms, &self.schedule, now);
             if version.is_some() && !is_tidied && missing.is_empty() {
                 return Ok(self.keep(now, keys, writes, false));
             }
             for (algorithm, signs_from) in missing {
                 keys.push(
-                    self.generate(algorithm, signs_from).ok_or_else(|| unavailable("no key could be generated"))?,
+                    generate(&self.wrapping, algorithm, signs_from)
+                        .ok_or_else(|| unavailable("no key could be generated"))?,
                 );
             }
             let value = write(&keys).map_err(unavailable)?;
@@ -396,124 +356,6 @@ impl RotatingKeys {
         known.writes += u64::from(is_written);
         loaded
     }
-
-    /// Removes keys that have been kept long enough, and private halves that no longer sign. Returns whether anything
-    /// changed.
-    fn tidy(&self, keys: &mut Vec<Entry>, now: OffsetDateTime) -> bool {
-        keys.sort_by_key(|key| key.signs_from);
-        let KeySchedule { publish_ahead, keep, .. } = self.schedule;
-        let mut changed = false;
-        for key in keys.iter_mut() {
-            let is_used = self.algorithms.contains(&key.algorithm);
-            if is_used == key.unused_since.is_some() {
-                key.unused_since = if is_used { None } else { Some(now) };
-                changed = true;
-            }
-        }
-        // The time of the last signature: when the next key of the algorithm began to sign, or the server stopped using
-        // the algorithm.
-        let ends: Vec<Option<OffsetDateTime>> = keys
-            .iter()
-            .enumerate()
-            .map(|(at, key)| {
-                let next = keys[at + 1..].iter().find(|next| next.algorithm == key.algorithm);
-                next.map(|next| next.signs_from).into_iter().chain(key.unused_since).min()
-            })
-            .collect();
-        let has_passed = |end: &Option<OffsetDateTime>, after| end.is_some_and(|end| now - end >= after);
-        for (key, end) in keys.iter_mut().zip(&ends) {
-            if key.private.is_some() && has_passed(end, publish_ahead) {
-                key.private = None;
-                changed = true;
-            }
-        }
-        let before = keys.len();
-        let mut ends = ends.iter();
-        keys.retain(|_| !ends.next().is_some_and(|end| has_passed(end, keep.max(publish_ahead))));
-        changed || keys.len() != before
-    }
-
-    /// Returns the keys to generate, and the time when each begins to sign: at once if the algorithm has no key,
-    /// otherwise after it was published long enough. Ignores a key that would begin to sign later than the next one,
-    /// because the clock of the node that generated it was wrong.
-    fn missing(&self, keys: &[Entry], now: OffsetDateTime) -> Vec<(Algorithm, OffsetDateTime)> {
-        let KeySchedule { rotate_every, publish_ahead, .. } = self.schedule;
-        let due = |algorithm: &Algorithm| {
-            let own = keys.iter().filter(|key| key.algorithm == *algorithm && key.private.is_some());
-            let mut own = own.map(|key| key.signs_from).peekable();
-            if own.peek().is_none() {
-                return Some((*algorithm, now));
-            }
-            let newest = own.filter(|from| *from <= now + 2 * publish_ahead).max();
-            let is_there = newest.is_some_and(|newest| now < newest + rotate_every - publish_ahead);
-            (!is_there).then(|| (*algorithm, now + publish_ahead))
-        };
-        self.algorithms.iter().filter_map(due).collect()
-    }
-
-    fn generate(&self, algorithm: Algorithm, signs_from: OffsetDateTime) -> Option<Entry> {
-        let key = Arc::new(SigningKey::generate(algorithm).ok()?);
-        let public = key.public_key().clone();
-        let wrapped = self.wrapping.wrap(&key.to_pkcs8().ok()?, context(&public).as_bytes())?;
-        Some(Entry { public, algorithm, signs_from, unused_since: None, private: Some(Private { wrapped, key }) })
-    }
-
-    fn read(&self, value: &[u8]) -> Result<Vec<Entry>, Cow<'static, str>> {
-        let stored = parse(value)?;
-        let known = self.known().loaded.clone();
-        let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| MALFORMED);
-        let read = |stored: StoredKey| {
-            let public = PublicKey::from_jwk(&stored.public.to_string()).map_err(|_| MALFORMED)?;
-            let algorithm = public.algorithm().ok_or(MALFORMED)?;
-            let private = match stored.wrapped {
-                None => None,
-                Some(wrapped) => {
-                    let wrapped = STANDARD.decode(wrapped).map_err(|_| MALFORMED)?;
-                    Some(self.private(known.as_deref(), &public, algorithm, wrapped)?)
-                }
-            };
-            let unused_since = stored.unused_since.map(time).transpose()?;
-            Ok(Entry { algorithm, signs_from: time(stored.signs_from)?, unused_since, private, public })
-        };
-        stored.keys.into_iter().map(read).collect()
-    }
-
-    /// Decrypts a private key, unless this node has it in decrypted form already.
-    fn private(
-        &self,
-        known: Option<&Loaded>,
-        public: &PublicKey,
-        algorithm: Algorithm,
-        wrapped: Vec<u8>,
-    ) -> Result<Private, String> {
-        let known = known.and_then(|known| known.keys.iter().find(|key| key.public == *public)?.private.as_ref());
-        if let Some(known) = known.filter(|known| known.wrapped == wrapped) {
-            return Ok(known.clone());
-        }
-        let id = public.id().unwrap_or_default();
-        let der = self.wrapping.unwrap(&wrapped, context(public).as_bytes());
-        let der = der.ok_or_else(|| {
-            format!(
-                "the stored key {id:?} can't be decrypted: give the wrapping secret that it was stored under, as the current or a \
-                 previous one, or remove the key"
-            )
-        })?;
-        let key = SigningKey::from_der(algorithm, &der).map_err(|_| format!("the stored key {id:?} can't be read"))?;
-        let key = key.with_id(id);
-        if key.public_key() != public {
-            return Err(format!("the stored key {id:?} does not belong to its public half: remove the key"));
-        }
-        Ok(Private { wrapped, key: Arc::new(key) })
-    }
-}
-
-fn parse(value: &[u8]) -> Result<Stored, &'static str> {
-    let stored: Stored = serde_json::from_slice(value).map_err(|_| MALFORMED)?;
-    if stored.format == FORMAT {
-        Ok(stored)
-    } else {
-        Err("the stored keys have the format of another version: upgrade this node")
-    }
 }
 
 fn unavailable(error: impl Into<BoxError>) -> KeyError {
@@ -523,24 +365,6 @@ fn unavailable(error: impl Into<BoxError>) -> KeyError {
 /// Returns whether the last read is recent enough. It is not if the clock was set back.
 fn is_recent(at: OffsetDateTime, now: OffsetDateTime) -> bool {
     at <= now && now - at < ASK_AGAIN_AFTER
-}
-
-/// Returns the context that a wrapped key is bound to, so that it can't replace another stored key. The context is not
-/// JSON, because the order of members depends on the features of `serde_json`.
-fn context(public: &PublicKey) -> String {
-    let algorithm = public.algorithm().map_or("", Algorithm::name);
-    format!("{} {algorithm} {}", public.thumbprint(), public.id().unwrap_or_default())
-}
-
-fn write(keys: &[Entry]) -> serde_json::Result<Vec<u8>> {
-    let stored = |key: &Entry| StoredKey {
-        public: key.public.to_jwk(),
-        signs_from: key.signs_from.unix_timestamp(),
-        unused_since: key.unused_since.map(OffsetDateTime::unix_timestamp),
-        wrapped: key.private.as_ref().map(|private| STANDARD.encode(&private.wrapped)),
-    };
-    let stored = Stored { format: FORMAT, keys: keys.iter().map(stored).collect() };
-    serde_json::to_vec(&stored)
 }
 
 #[async_trait]
