@@ -453,6 +453,7 @@ pub mod grant_type;
 mod http;
 #[cfg(feature = "http")]
 mod http_types;
+mod identifier;
 mod introspect;
 mod introspected;
 mod issue;
