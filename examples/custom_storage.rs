@@ -185,10 +185,15 @@ impl Storage for Documents {
     async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         let mut transaction = self.begin()?;
         // Clause 7: the parent is read in the same transaction. A revocation of the parent comes before, and then no
-        // child is stored, or it comes later and finds the child.
+        // child is stored, or it comes later and finds the child. The same holds for the grant of an earlier consent.
         let parent = grant.parent_grant.map(|id| transaction.get::<Grant>(&grant_key(&id))).transpose()?.flatten();
         if !grant.may_open(parent.as_ref()) {
             return Ok(Opened::ParentDead);
+        }
+        let consent =
+            grant.details.consent_grant.map(|id| transaction.get::<Grant>(&grant_key(&id))).transpose()?.flatten();
+        if !grant.has_live_consent(consent.as_ref()) {
+            return Ok(Opened::ConsentDead);
         }
         for key in tokens.iter().filter(|token| token.kind == TokenKind::OneTimeKey) {
             if transaction.get::<StoredToken>(&token_key(&key.hash))?.is_some() {
@@ -264,7 +269,8 @@ impl Storage for Documents {
         let mut transaction = self.begin()?;
         let mut grants = transaction.all::<Grant>()?;
         let (mut count, mut reached) = (0, BTreeSet::new());
-        // Each round selects the children of the grants before. One transaction misses none.
+        // Each round selects the children of the grants before. One transaction misses none of them, and no grant that
+        // is opened because of an earlier consent.
         loop {
             let is_meant = |grant: &Grant| {
                 which.selects(grant) || grant.parent_grant.is_some_and(|parent| reached.contains(&parent))

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
+use crate::identifier::GrantId;
 use crate::pkce::CodeChallenge;
 use crate::scope::Scope;
 
@@ -102,6 +103,9 @@ pub struct GrantDetails {
     /// For a client that no administrator registered, the host of the redirect URI on the consent page. The grant
     /// counts as an earlier consent only for this host, because such a client can change its redirect URIs itself.
     pub consent_host: Option<Box<str>>,
+    /// The earlier grant whose consent was used, if the grant was opened without a consent page because of it. That
+    /// grant was live when this one was opened. If it ends later, this one does not end with it.
+    pub consent_grant: Option<GrantId>,
     /// The expiry of the code, if the grant was opened with one. Until the code is redeemed, the grant ends at the same
     /// time. Redemption moves the end of the grant to a later time.
     pub code_expires_at: Option<OffsetDateTime>,
@@ -174,8 +178,8 @@ fn put(members: &mut Map<String, Value>, name: &str, value: Option<impl Serializ
 }
 
 impl GrantDetails {
-    const KNOWN: [&'static str; 6] =
-        ["token_type", "ends_by", "depth", "consent_skipped", "consent_host", "code_expires_at"];
+    const KNOWN: [&'static str; 7] =
+        ["token_type", "ends_by", "depth", "consent_skipped", "consent_host", "consent_grant", "code_expires_at"];
 
     /// Returns the first critical member that this version does not enforce. If there is one, no token of the grant is
     /// issued or accepted.
@@ -196,6 +200,7 @@ impl From<Map<String, Value>> for GrantDetails {
             depth: unknown.take("depth").unwrap_or(0),
             consent_skipped: unknown.take("consent_skipped").unwrap_or(false),
             consent_host: unknown.take("consent_host"),
+            consent_grant: unknown.take("consent_grant"),
             code_expires_at,
             unknown,
         }
@@ -204,8 +209,16 @@ impl From<Map<String, Value>> for GrantDetails {
 
 impl From<GrantDetails> for Map<String, Value> {
     fn from(details: GrantDetails) -> Self {
-        let GrantDetails { token_type, ends_by, depth, consent_skipped, consent_host, code_expires_at, unknown } =
-            details;
+        let GrantDetails {
+            token_type,
+            ends_by,
+            depth,
+            consent_skipped,
+            consent_host,
+            consent_grant,
+            code_expires_at,
+            unknown,
+        } = details;
         let is_bearer = token_type.as_deref().is_none_or(|own| own.eq_ignore_ascii_case("Bearer"));
         let mut members = Self::new();
         put(&mut members, "token_type", token_type);
@@ -213,6 +226,7 @@ impl From<GrantDetails> for Map<String, Value> {
         put(&mut members, "depth", (depth > 0).then_some(depth));
         put(&mut members, "consent_skipped", consent_skipped.then_some(true));
         put(&mut members, "consent_host", consent_host);
+        put(&mut members, "consent_grant", consent_grant);
         put(&mut members, "code_expires_at", code_expires_at.map(Time));
         unknown.with(members, if is_bearer { &["ends_by"] } else { &["token_type", "ends_by"] })
     }

@@ -69,15 +69,15 @@ pub enum EventKind<'a> {
         /// The reason.
         error: &'a Error,
     },
-    /// A user submitted an old consent form, or the browser returned from a login to a request that can't be read any
-    /// more. Neither the user nor the client made a mistake. The client does not learn of it.
+    /// A user submitted an old consent form, the browser returned from a login to a request that can't be read any more,
+    /// or an earlier consent ended before it was used. Neither the user nor the client made a mistake. The client does not learn of it.
     #[non_exhaustive]
     AuthorizationStale {
         /// The client, if the check got that far.
         client_id: Option<&'a ClientId>,
         /// The reason: [`InvalidFormToken`](crate::Refusal::InvalidFormToken),
-        /// [`ExpiredFormToken`](crate::Refusal::ExpiredFormToken), [`StaleFormToken`](crate::Refusal::StaleFormToken)
-        /// or [`UsedFormToken`](crate::Refusal::UsedFormToken).
+        /// [`ExpiredFormToken`](crate::Refusal::ExpiredFormToken), [`StaleFormToken`](crate::Refusal::StaleFormToken),
+        /// [`UsedFormToken`](crate::Refusal::UsedFormToken) or [`ConsentEnded`](crate::Refusal::ConsentEnded).
         error: &'a Error,
     },
     /// A request was approved. Its grant is open, and the code or token is issued.

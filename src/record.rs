@@ -115,6 +115,15 @@ impl Grant {
         self.parent_grant.is_none_or(is_live)
     }
 
+    /// Returns whether the consent for the grant is live: the grant names no
+    /// [`consent_grant`](GrantDetails::consent_grant), or `consent` is that grant and is live at `opened_at`.
+    /// [`Storage::open_grant`](crate::Storage::open_grant) calls this while it holds a lock on the row of `consent`.
+    #[must_use]
+    pub fn has_live_consent(&self, consent: Option<&Self>) -> bool {
+        let is_live = |id| consent.is_some_and(|consent| consent.id == id && consent.is_live(self.opened_at));
+        self.details.consent_grant.is_none_or(is_live)
+    }
+
     /// Returns the type of the access tokens (RFC 6749 §7.1).
     #[must_use]
     pub fn token_type(&self) -> &str {

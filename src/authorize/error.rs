@@ -72,8 +72,8 @@ impl From<AuthorizationError> for Response {
     }
 }
 
-/// A consent form that can't be used any more, or a [`return_target`](crate::PendingAuthorization::return_target) that
-/// can't be read any more.
+/// A consent form that can't be used any more, a [`return_target`](crate::PendingAuthorization::return_target) that
+/// can't be read any more, or an earlier consent that has ended.
 pub struct StaleForm {
     reason: Refusal,
     return_target: Option<String>,
@@ -92,7 +92,7 @@ impl StaleForm {
 
     /// Returns the reason. The form has [expired](Refusal::ExpiredFormToken), was [already
     /// submitted](Refusal::UsedFormToken), belongs to [another session or server key](Refusal::InvalidFormToken), or is
-    /// [out of date](Refusal::StaleFormToken).
+    /// [out of date](Refusal::StaleFormToken). Or an earlier consent has [ended](Refusal::ConsentEnded).
     #[must_use]
     pub const fn reason(&self) -> Refusal {
         self.reason

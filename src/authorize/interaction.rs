@@ -1,5 +1,6 @@
 //! [`Interaction`]: the next step of a request, computed from the request and the session of the user.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::PendingAuthorization;
@@ -10,7 +11,7 @@ use super::user_session::UserSession;
 use crate::error::{Error, Refusal};
 use crate::event::ConsentBasis;
 use crate::http::Response;
-use crate::record::Subject;
+use crate::record::{Grant, GrantId, Subject};
 use crate::span::in_span;
 use crate::storage::{GrantPage, GrantSelector};
 use crate::web_url::WebUrl;
@@ -55,7 +56,8 @@ impl PendingAuthorization {
     ///   enough (RFC 8252 §8.6).
     /// * The earlier consent is a live grant. The user gave it to the client on a consent page, or it was opened
     ///   because of an earlier consent. So consent is remembered as long as at least one of these grants is live when
-    ///   the client returns. The grant must cover the whole scope. If no administrator registered the client, host and
+    ///   the client returns. If it ends between this call and the approval, the approval starts the request again (see
+    ///   [`Proceed::approve`]). The grant must cover the whole scope. If no administrator registered the client, host and
     ///   port of the redirect URI must be the same as before. Only the newest hundred grants are considered.
     /// * A [`first_party`](crate::client::ClientBuilder::first_party) client needs no consent if its redirect URI is
     ///   `https` with a host name.
@@ -120,14 +122,14 @@ impl PendingAuthorization {
             ConsentReason::Requested
         } else if self.client.is_first_party() {
             if self.leads_to_a_named_host() {
-                return self.proceed(ConsentBasis::FirstParty, user);
+                return self.proceed(ConsentBasis::FirstParty, None, user);
             }
             ConsentReason::Confirm
         } else {
-            match self.has_consent_of(&user.subject).await {
+            match self.consent_of(&user.subject).await {
                 Err(error) => return self.refuse(error),
-                Ok(true) => return self.proceed(ConsentBasis::Remembered, user),
-                Ok(false) => ConsentReason::NotGiven,
+                Ok(Some(grant)) => return self.proceed(ConsentBasis::Remembered, Some(grant), user),
+                Ok(None) => ConsentReason::NotGiven,
             }
         };
         match reason {
@@ -149,8 +151,13 @@ impl PendingAuthorization {
         }
     }
 
-    fn proceed(self: Box<Self>, basis: ConsentBasis, user: &UserSession) -> Interaction {
-        Interaction::Proceed(Proceed { request: self, basis, user: user.clone() })
+    fn proceed(
+        self: Box<Self>,
+        basis: ConsentBasis,
+        consent_grant: Option<GrantId>,
+        user: &UserSession,
+    ) -> Interaction {
+        Interaction::Proceed(Proceed { request: self, basis, consent_grant, user: user.clone() })
     }
 
     fn refuse(self: Box<Self>, error: impl Into<Error>) -> Interaction {
@@ -161,17 +168,18 @@ impl PendingAuthorization {
         WebUrl::parse(self.route.target.uri()).is_ok_and(|url| url.is_https() && url.has_named_host())
     }
 
-    /// Returns whether an earlier consent applies, see [`interaction`](Self::interaction).
-    async fn has_consent_of(&self, subject: &Subject) -> Result<bool, Error> {
+    /// Returns the grant of an earlier consent that applies, see [`interaction`](Self::interaction). Of several grants
+    /// it returns the one that ends last.
+    async fn consent_of(&self, subject: &Subject) -> Result<Option<GrantId>, Error> {
         let server = &self.endpoint.server;
         let is_proven = self.client.is_confidential() || server.policy.https_redirect_proves_identity;
         if !is_proven || !self.leads_to_a_named_host() {
-            return Ok(false);
+            return Ok(None);
         }
         let which = GrantSelector::SubjectAndClient(subject.clone(), self.client.id().clone());
         let (now, host) = (server.now(), self.host_to_remember());
         let grants = server.storage.list_grants(&which, now, &GrantPage::first(100)).await?;
-        Ok(grants.iter().any(|grant| {
+        let applies = |grant: &&Arc<Grant>| {
             which.selects(grant)
                 && grant.is_live(now)
                 && grant.grant_type.is_approval()
@@ -179,7 +187,8 @@ impl PendingAuthorization {
                 && host.is_none_or(|host| grant.details.consent_host.as_deref() == Some(host))
                 && grant.details.unenforced_member().is_none()
                 && self.scope.is_subset(&grant.scope)
-        }))
+        };
+        Ok(grants.iter().filter(applies).max_by_key(|grant| grant.expires_at).map(|grant| grant.id))
     }
 
     /// Checks again that the user is the same and the login is fresh, because the user may have spent a long time on

@@ -200,7 +200,9 @@ impl ErrorCause {
     fn of(error: &Error) -> Self {
         match error.refusal() {
             None => Self::Server,
-            Some(Refusal::InvalidFormToken | Refusal::ExpiredFormToken | Refusal::StaleFormToken) => Self::OldPage,
+            Some(
+                Refusal::InvalidFormToken | Refusal::ExpiredFormToken | Refusal::StaleFormToken | Refusal::ConsentEnded,
+            ) => Self::OldPage,
             Some(Refusal::UsedFormToken) => Self::UsedPage,
             Some(refusal) if refusal.code() == ErrorCode::ACCESS_DENIED => Self::User,
             Some(_) => Self::Application,

@@ -19,7 +19,7 @@ use crate::error::{Error, Refusal};
 use crate::event::{ConsentBasis, EventKind};
 use crate::issue::{OpenGrant, may_refresh, open_grant, open_grant_with_code};
 use crate::pkce::CodeChallenge;
-use crate::record::{CodeBinding, GrantType};
+use crate::record::{CodeBinding, GrantId, GrantType};
 use crate::scope::{DescribedScope, Scope};
 use crate::span::within_span;
 
@@ -165,6 +165,7 @@ impl PendingAuthorization {
         approval: Approval,
         asked: &AskedUser,
         basis: ConsentBasis,
+        consent_grant: Option<GrantId>,
         form: Option<&Form>,
     ) -> AuthorizationResponse {
         let challenge = self.challenge.take();
@@ -194,6 +195,7 @@ impl PendingAuthorization {
         approved.host_data = host_data;
         approved.consent_skipped = matches!(basis, ConsentBasis::FirstParty | ConsentBasis::Confirmed);
         approved.consent_host = self.host_to_remember().map(Into::into);
+        approved.consent_grant = consent_grant;
         let outcome = match self.response_type {
             ResponseType::Code => {
                 let binding = self.binding(challenge);

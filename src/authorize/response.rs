@@ -46,7 +46,7 @@ pub struct AuthorizationResponse {
     /// The languages of the user, for a page.
     pub(super) languages: Languages,
     pub(super) outcome: Outcome,
-    /// The stale form, if the user has already decided with it.
+    /// The way back to the request, if the user has already decided with the form or an earlier consent has ended.
     pub(super) stale: Option<StaleForm>,
     /// Whether to ask the user before the redirect.
     pub(super) ask_first: bool,
@@ -78,7 +78,8 @@ impl AuthorizationResponse {
         }
     }
 
-    /// Returns the error, if there is one. A denial and [`Refusal::UsedFormToken`] are errors, too.
+    /// Returns the error, if there is one. A denial, [`Refusal::UsedFormToken`] and [`Refusal::ConsentEnded`] are
+    /// errors, too.
     #[must_use]
     pub const fn error(&self) -> Option<&Error> {
         match &self.outcome {
@@ -87,8 +88,8 @@ impl AuthorizationResponse {
         }
     }
 
-    /// Returns the consent form if the user had already decided with it. The response is then a page, and the client
-    /// learns nothing. See [`AuthorizationError::stale_form`](crate::AuthorizationError::stale_form).
+    /// Returns the stale decision if the user had already decided with the consent form, or if an earlier consent has
+    /// ended ([`Refusal::ConsentEnded`]). The client learns nothing of it. See [`AuthorizationError::stale_form`](crate::AuthorizationError::stale_form).
     #[must_use]
     pub const fn stale_form(&self) -> Option<&StaleForm> {
         self.stale.as_ref()
@@ -106,12 +107,19 @@ impl AuthorizationResponse {
         self.route.target.uri()
     }
 
-    /// Returns the HTTP response. It is a redirect with 303, or a page in three cases: the response can't be
-    /// redirected, the user must be asked before the redirect, or the user has already decided with the same form.
+    /// Returns the HTTP response. It is a redirect with 303 to the client, or back to the request if an earlier consent
+    /// has ended. It is a page in three cases: the response can't be redirected, the user must be asked before the
+    /// redirect, or the user has already decided with the same form.
     pub fn into_http(self) -> Response {
         let Self { endpoint, client, route, languages, outcome, stale, ask_first } = self;
         let out_of_band = route.target.is_out_of_band();
         match &outcome {
+            // The request starts again, now with a consent page.
+            Outcome::Error(Error::Refused(Refusal::ConsentEnded))
+                if let Some(target) = stale.as_ref().and_then(StaleForm::return_target) =>
+            {
+                Response::see_other(target.to_owned())
+            }
             // The client has already got the response to the first decision.
             Outcome::Error(error) if stale.is_some() => {
                 let return_target = stale.as_ref().and_then(StaleForm::return_target);

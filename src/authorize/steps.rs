@@ -7,7 +7,7 @@ use super::user_session::UserSession;
 use super::{Approval, AuthorizationResponse, PendingAuthorization};
 use crate::error::{Error, Refusal};
 use crate::event::ConsentBasis;
-use crate::record::Subject;
+use crate::record::{GrantId, Subject};
 use crate::server_key::DerivedKey;
 use crate::span::in_span;
 
@@ -75,6 +75,8 @@ pub enum ConsentReason {
 pub struct Proceed {
     pub(super) request: Box<PendingAuthorization>,
     pub(super) basis: ConsentBasis,
+    /// The grant of the earlier consent, if there is one.
+    pub(super) consent_grant: Option<GrantId>,
     pub(super) user: UserSession,
 }
 
@@ -161,7 +163,7 @@ impl Consent {
             ConsentReason::Confirm => ConsentBasis::Confirmed,
         };
         let form = self.form_in_use();
-        in_span("authorize", self.request.open_grant(approval, &self.user, basis, form.as_ref())).await
+        in_span("authorize", self.request.open_grant(approval, &self.user, basis, None, form.as_ref())).await
     }
 
     /// Returns the form if its token was made. A decision without a form needs no entry in the storage.
@@ -187,6 +189,10 @@ impl Proceed {
     }
 
     /// Approves the whole request for this user: opens a grant and sends its code or token to the client.
+    ///
+    /// If the earlier consent has ended since the interaction was computed, because the user ended the access of the
+    /// client meanwhile, no grant is opened. The response then leads the browser back to the request, which needs the
+    /// consent of the user again. Its [`error`](AuthorizationResponse::error) is [`Refusal::ConsentEnded`].
     pub async fn approve(self) -> AuthorizationResponse {
         self.approve_with(|approval| approval).await
     }
@@ -196,7 +202,7 @@ impl Proceed {
     pub async fn approve_with(self, change: impl FnOnce(Approval) -> Approval) -> AuthorizationResponse {
         let user = AskedUser::Known(self.user.subject.clone());
         let approval = change(Approval::by(self.user));
-        in_span("authorize", self.request.open_grant(approval, &user, self.basis, None)).await
+        in_span("authorize", self.request.open_grant(approval, &user, self.basis, self.consent_grant, None)).await
     }
 }
 

@@ -89,6 +89,9 @@ pub enum Refusal {
     StaleFormToken,
     /// The user has already decided with this form. The client does not learn of the repetition.
     UsedFormToken,
+    /// The earlier consent, because of which the user was not asked, ended before the grant was opened. The request
+    /// starts again, and the client does not learn of it.
+    ConsentEnded,
     /// The user denied the request.
     DeniedByUser,
     /// The user approved, but selected no scope.
@@ -269,10 +272,17 @@ impl Refusal {
         }
     }
 
-    /// Returns whether the reason is an old consent form or return target. Neither the user nor the client made a
+    /// Returns whether the reason is an old consent form or return target, or an earlier consent that has ended. Neither the user nor the client made a
     /// mistake.
     pub(crate) const fn is_stale(&self) -> bool {
-        matches!(self, Self::InvalidFormToken | Self::ExpiredFormToken | Self::StaleFormToken | Self::UsedFormToken)
+        matches!(
+            self,
+            Self::InvalidFormToken
+                | Self::ExpiredFormToken
+                | Self::StaleFormToken
+                | Self::UsedFormToken
+                | Self::ConsentEnded
+        )
     }
 
     /// Returns the HTTP status of the direct (not redirected) response: 400 unless a specification requires another
@@ -355,6 +365,7 @@ impl Refusal {
             Self::DeniedByUser => (E::ACCESS_DENIED, "the user denied the request"),
             Self::NothingApproved => (E::ACCESS_DENIED, "the user approved no scope"),
             Self::LoginRequired => (E::LOGIN_REQUIRED, "the user must log in"),
+            Self::ConsentEnded => (E::CONSENT_REQUIRED, "your earlier consent has ended"),
             Self::ConsentRequired => (E::CONSENT_REQUIRED, "the user must consent"),
             Self::InteractionRequired => (E::INTERACTION_REQUIRED, "the user must confirm the request"),
             Self::AccountSelectionRequired => (E::ACCOUNT_SELECTION_REQUIRED, "the user must choose an account"),

@@ -108,6 +108,7 @@ async fn store(server: &ServerContext, grant: &Arc<Grant>, tokens: &[StoredToken
         Opened::Done => Ok(()),
         Opened::Taken => Err(Refusal::KeyUsed.into()),
         Opened::ParentDead => Err(Refusal::GrantEnded.into()),
+        Opened::ConsentDead => Err(Refusal::ConsentEnded.into()),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct OpenGrant {
     pub(crate) consent_skipped: bool,
     /// See [`GrantDetails::consent_host`].
     pub(crate) consent_host: Option<Box<str>>,
+    /// See [`GrantDetails::consent_grant`].
+    pub(crate) consent_grant: Option<GrantId>,
     pub(crate) parent: Option<LiveGrant>,
     pub(crate) keys: Vec<OneTimeKey>,
     pub(crate) members: ResponseMembers,
@@ -55,6 +57,7 @@ impl OpenGrant {
             refreshable: false,
             consent_skipped: false,
             consent_host: None,
+            consent_grant: None,
             parent: None,
             keys: Vec::new(),
             members,
@@ -139,6 +142,7 @@ impl OpenGrant {
             depth: self.depth(),
             consent_skipped: self.consent_skipped,
             consent_host: self.consent_host,
+            consent_grant: self.consent_grant,
             ..GrantDetails::default()
         };
         let grant = Grant {

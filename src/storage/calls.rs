@@ -27,7 +27,8 @@ impl Found {
     }
 }
 
-/// The outcome of [`open_grant`](super::Storage::open_grant). In JSON it is `"done"`, `"taken"` or `"parent_dead"`.
+/// The outcome of [`open_grant`](super::Storage::open_grant). In JSON it is `"done"`, `"taken"`, `"parent_dead"`
+/// or `"consent_dead"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[must_use = "unless it is Done, nothing was stored"]
@@ -39,6 +40,8 @@ pub enum Opened {
     Taken,
     /// The parent grant is not live; nothing was written.
     ParentDead,
+    /// The grant of the earlier consent is not live; nothing was written.
+    ConsentDead,
 }
 
 /// The instruction to redeem a token, passed to [`Storage::redeem`](super::Storage::redeem).
@@ -152,6 +155,13 @@ impl GrantSelector {
             Self::SubjectAndSession(subject, session) => is(subject) && grant.session == Some(*session),
         }
     }
+
+    /// Returns whether the selector selects every grant that has one of its grants as its
+    /// [`consent_grant`](crate::record::GrantDetails::consent_grant), and only grants of one subject. A revocation then
+    /// repeats its search until it finds no more, see [`Storage::revoke_grants`](super::Storage::revoke_grants).
+    pub(crate) const fn covers_consents(&self) -> bool {
+        matches!(self, Self::Subject(_) | Self::SubjectAndClient(..))
+    }
 }
 
 /// A page of a list of grants.
@@ -217,7 +227,12 @@ mod tests {
             assert_eq!(serde_json::to_value(outcome).unwrap(), text);
             assert_eq!(serde_json::from_value::<RedeemOutcome>(json!(text)).unwrap(), outcome);
         }
-        for (outcome, text) in [(Opened::Done, "done"), (Opened::Taken, "taken"), (Opened::ParentDead, "parent_dead")] {
+        for (outcome, text) in [
+            (Opened::Done, "done"),
+            (Opened::Taken, "taken"),
+            (Opened::ParentDead, "parent_dead"),
+            (Opened::ConsentDead, "consent_dead"),
+        ] {
             assert_eq!(serde_json::to_value(outcome).unwrap(), text);
             assert_eq!(serde_json::from_value::<Opened>(json!(text)).unwrap(), outcome);
         }

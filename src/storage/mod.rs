@@ -37,8 +37,9 @@
 //! 7. **Revocation is final.** Once [`revoke_grants`](Storage::revoke_grants) has returned, no token of a selected
 //!    grant or of its descendants works. This includes tokens that were being written during the call. A selector by
 //!    subject covers every grant whose [`open_grant`](Storage::open_grant) returned before the call began. So after a
-//!    change of password, a host app ends the user's sessions first and then revokes. A page that acts for a user
-//!    selects by subject *and* id, never by id alone.
+//!    change of password, a host app ends the user's sessions first and then revokes. A selector by subject, or by
+//!    subject and client, also covers every grant that is opened during the call because of the consent of a selected
+//!    grant. A page that acts for a user selects by subject *and* id, never by id alone.
 //! 8. **Records are opaque.** A storage returns all members of [`Grant`] and [`StoredToken`] unchanged. This includes
 //!    members of their details that this version does not know. Only the step that stores a record writes its details.
 //! 9. **Clients.** This clause applies if the storage is a [`ClientRegistry`]. Registering, updating and rotating are
@@ -115,9 +116,12 @@ pub trait Storage: Send + Sync {
     /// 1. If the grant has a [`parent_grant`](Grant::parent_grant) that is absent, is revoked, or has ended at the
     ///    grant's `opened_at` (see [`Grant::may_open`]), write nothing and return [`Opened::ParentDead`]. The step
     ///    keeps the parent locked until it is done, so that a revocation of the parent happens before or after it.
-    /// 2. If the hash of a [one-time key](TokenKind::OneTimeKey) among the tokens is already stored, write nothing and
+    /// 2. If the grant has a [`consent_grant`](crate::record::GrantDetails::consent_grant) that is absent, is revoked,
+    ///    or has ended at the grant's `opened_at` (see [`Grant::has_live_consent`]), write nothing and return
+    ///    [`Opened::ConsentDead`]. The step locks the consent grant like the parent.
+    /// 3. If the hash of a [one-time key](TokenKind::OneTimeKey) among the tokens is already stored, write nothing and
     ///    return [`Opened::Taken`].
-    /// 3. Otherwise store the grant and all tokens, and return [`Opened::Done`].
+    /// 4. Otherwise store the grant and all tokens, and return [`Opened::Done`].
     ///
     /// # Errors
     /// The storage failed, and the grant may or may not be stored. Or the identifier of the grant or the hash of
@@ -198,6 +202,11 @@ pub trait Storage: Send + Sync {
     /// reached so far, until none is left. It does so even if the parent was already revoked, so that a repeated call
     /// completes a cancelled one. In a database, the second part needs new statements, which see a child that was being
     /// opened when its parent was marked.
+    ///
+    /// If the selector is by subject, or by subject and client, a grant may be opened on the consent of a selected grant
+    /// just before that grant is marked. An implementation that does not revoke in one transaction therefore selects
+    /// and marks again, in new statements, until it finds no grant to mark. A grant does not end with its
+    /// [`consent_grant`](crate::record::GrantDetails::consent_grant): other selectors leave it live.
     ///
     /// # Errors
     /// The storage failed, and some of the grants may be revoked. Repeat the call to revoke the rest.

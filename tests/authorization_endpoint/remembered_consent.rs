@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantor::authorize::ConsentReason;
-use grantor::client::RegisteredBy;
+use grantor::client::{ClientBuilder, RegisteredBy};
 use grantor::record::GrantDetails;
-use grantor::storage::GrantSelector;
+use grantor::storage::{GrantPage, GrantSelector};
 use grantor::testing::{Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestClock, TestServer};
 use grantor::{
     AuthorizationRequest, AuthorizationServer, Client, ClientCredential, ClientId, ClientRegistry, ClientSecret,
-    ClientStore, Clock, Grant, GrantId, GrantType, Interaction, MemoryStorage, PendingAuthorization, Storage,
-    StorageError,
+    ClientStore, Clock, Grant, GrantId, GrantType, Interaction, MemoryStorage, PendingAuthorization, Proceed, Refusal,
+    Request, Response, Storage, StorageError,
 };
 use time::Duration;
 
@@ -237,6 +237,102 @@ async fn revoked_or_ended_grant_is_no_consent() {
     assert!(consented(&t, &ask, "alice").await, "the refresh token of the grant is still valid");
     t.clock.advance(Duration::SECOND);
     assert!(!consented(&t, &ask, "alice").await, "ended");
+}
+
+/// Returns the request of alice that needs no consent page.
+async fn proceeding(t: &TestServer, ask: &Ask) -> Proceed {
+    match pending(t, ask).await.interaction(Some(&subject("alice").into())).await {
+        Interaction::Proceed(proceed) => proceed,
+        other => panic!("a page: {other:?}"),
+    }
+}
+
+async fn grants_of_alice(t: &TestServer) -> Vec<Arc<Grant>> {
+    let which = GrantSelector::Subject(subject("alice"));
+    t.storage.list_grants(&which, t.clock.now(), &GrantPage::first(9)).await.unwrap()
+}
+
+// Regression: the request had found an earlier grant, and opened a new one after the user had ended the access. The new
+// grant then counted as the consent for the next.
+// covers: B27
+#[tokio::test]
+async fn access_ended_before_silent_approval_asks_again() {
+    let by_subject = || GrantSelector::Subject(subject("alice"));
+    for silent in [false, true] {
+        for way in 0..4 {
+            let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
+            let client =
+                |client: ClientBuilder| client.authorization_code([CALLBACK]).implicit([CALLBACK]).scope("user:read");
+            let app = t.confidential_client_with(client).await;
+            grant(&t, &app, "user:read").await;
+            let ask = if way == 3 { Ask::token(&app) } else { Ask::code(&app) };
+            let ask = if silent { ask.with("prompt", "none") } else { ask };
+            let proceed = proceeding(&t, &ask).await;
+            let which = match way {
+                0 => GrantSelector::SubjectAndClient(subject("alice"), ClientId::new(&app.id).unwrap()),
+                1 => GrantSelector::SubjectAndId(subject("alice"), grants_of_alice(&t).await[0].id),
+                _ => by_subject(),
+            };
+            assert_eq!(t.server.revoke_grants(&which).await.unwrap(), 1);
+            let answer = proceed.approve().await;
+            assert_eq!(answer.error().and_then(|error| error.refusal()), Some(&Refusal::ConsentEnded));
+            assert!(answer.code().is_none() && answer.access_token().is_none());
+            let stale = answer.stale_form().expect("a way back");
+            assert_eq!(stale.reason(), Refusal::ConsentEnded);
+            let target = stale.return_target().expect("the request can be read").to_owned();
+            let response = Response::from(answer);
+            assert_eq!((response.status(), response.header("location")), (303, Some(&*target)));
+            assert_eq!(t.events.names().last(), Some(&"authorization_stale"));
+            assert!(grants_of_alice(&t).await.is_empty());
+
+            let again = t.server.interaction(&Request::get(&target), Some(&subject("alice").into())).await;
+            match again {
+                Interaction::Consent(asked) if !silent => assert_eq!(asked.reason(), ConsentReason::NotGiven),
+                Interaction::Respond(response) if silent => {
+                    let location = response.header("location").expect("the client learns it");
+                    assert!(
+                        location.starts_with(CALLBACK) && location.contains("error=consent_required"),
+                        "{location}"
+                    );
+                }
+                other => panic!("neither: {other:?}"),
+            }
+        }
+    }
+}
+
+// covers: B27
+#[tokio::test]
+async fn silent_grant_does_not_end_with_its_consent() {
+    let (t, app) = confidential().await;
+    grant(&t, &app, "user:read").await;
+    let consent = grants_of_alice(&t).await[0].id;
+    drop(proceeding(&t, &Ask::code(&app)).await.approve().await);
+    let grants = grants_of_alice(&t).await;
+    let silent = grants.iter().find(|grant| grant.id != consent).expect("a second grant");
+    assert_eq!(silent.details.consent_grant, Some(consent));
+    // One session ends. The other one is now the consent for the next request.
+    let which = GrantSelector::SubjectAndId(subject("alice"), consent);
+    let proceed = proceeding(&t, &Ask::code(&app)).await;
+    assert_eq!(t.server.revoke_grants(&which).await.unwrap(), 1);
+    assert_eq!(grants_of_alice(&t).await.len(), 1, "only the other session is left");
+    let target =
+        proceed.approve().await.stale_form().expect("its consent has ended").return_target().map(str::to_owned);
+    let again = t.server.interaction(&Request::get(target.unwrap()), Some(&subject("alice").into())).await;
+    let Interaction::Proceed(again) = again else { panic!("the other grant is a consent: {again:?}") };
+    assert!(again.approve().await.code().is_some());
+    assert_eq!(grants_of_alice(&t).await[0].details.consent_grant, Some(silent.id));
+}
+
+// covers: B27
+#[tokio::test]
+async fn grant_after_a_consent_page_names_no_consent() {
+    let (t, app) = confidential().await;
+    grant(&t, &app, "user:read").await;
+    let asked = consent(&t, &Ask::code(&app).with("prompt", "consent")).await;
+    assert_eq!(t.server.revoke_grants(&GrantSelector::Subject(subject("alice"))).await.unwrap(), 1);
+    assert!(asked.approve(by("alice")).await.code().is_some());
+    assert_eq!(grants_of_alice(&t).await[0].details.consent_grant, None);
 }
 
 // covers: B27

@@ -85,15 +85,14 @@ async fn half_revoked_family_is_finished_in_postgresql() {
     check(&storage, mark).await;
 }
 
-/// The opening has read its parent and then waits for another transaction that has a grant with the child's identifier.
-/// A revocation of the parent that did not wait for the opening would miss the child.
-#[tokio::test]
-async fn revocation_waits_for_opened_child_in_postgresql() {
+/// The opening has read the grant 10 and then waits for another transaction that has a grant with the same identifier.
+/// Meanwhile a revocation begins. If it did not wait for the opening, it would miss the new grant.
+async fn revocation_waits_for_opening(which: &GrantSelector, refer: impl Fn(&mut Grant)) {
     let Some(server) = Postgres::get() else { return };
     let storage = PostgresStorage::connect(&server.database().await).await.unwrap();
     opened(&storage, 10).await;
     let (parent, mut child) = (grant(10).id, grant(11));
-    Arc::make_mut(&mut child).parent_grant = Some(parent);
+    refer(Arc::make_mut(&mut child));
     let mut other = storage.pool().begin().await.unwrap();
     let copy = "INSERT INTO grantor_grants (id, client_id, subject, grant_type, scope, opened_at, last_used_at, expires_at, \
                 details) SELECT $1, client_id, subject, grant_type, scope, opened_at, last_used_at, expires_at, details \
@@ -111,13 +110,31 @@ async fn revocation_waits_for_opened_child_in_postgresql() {
     while waiting().await < 1 {
         assert!(!opening.is_finished(), "the opening waits for the other transaction");
     }
-    let revoking = storage.clone();
-    let revoking = tokio::spawn(async move { revoking.revoke_grants(&GrantSelector::Id(parent), start()).await });
+    let (revoking, which) = (storage.clone(), which.clone());
+    let revoking = tokio::spawn(async move { revoking.revoke_grants(&which, start()).await });
     while waiting().await < 2 && !revoking.is_finished() {}
     other.rollback().await.unwrap();
     assert_eq!(opening.await.unwrap().unwrap(), Opened::Done);
     assert_eq!(revoking.await.unwrap().unwrap(), 2);
     assert!(!is_live(&storage, 11).await);
+}
+
+#[tokio::test]
+async fn revocation_waits_for_opened_child_in_postgresql() {
+    let parent = grant(10).id;
+    revocation_waits_for_opening(&GrantSelector::Id(parent), |new| new.parent_grant = Some(parent)).await;
+}
+
+// Regression: the statement of the revocation did not see a grant that was opened because of an earlier consent.
+#[tokio::test]
+async fn revocation_by_subject_waits_for_silent_grant_in_postgresql() {
+    let consent = grant(10);
+    let subject = consent.subject.clone().expect("a user");
+    for which in
+        [GrantSelector::Subject(subject.clone()), GrantSelector::SubjectAndClient(subject, consent.client_id.clone())]
+    {
+        revocation_waits_for_opening(&which, |new| new.details.consent_grant = Some(consent.id)).await;
+    }
 }
 
 /// More children than one statement revokes.

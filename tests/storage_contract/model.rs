@@ -235,7 +235,19 @@ impl Model {
 
     /// The reason why a grant is not opened, other than a failure.
     fn why_not_open(&self, state: &State, grant: &Grant, tokens: &[StoredToken]) -> Option<Opened> {
-        let parent = grant.parent_grant.and_then(|id| state.grants.get(&id)).filter(|it| !state.begun.contains(&it.id));
+        let stored = |id| state.grants.get(&id).filter(|it| !state.begun.contains(&it.id));
+        let parent = grant.parent_grant.and_then(stored);
+        let consent = grant.details.consent_grant.and_then(stored);
+        let has_consent = match self.bug {
+            Bug::OpensWithoutConsent => consent.is_none_or(|consent| consent.revoked_at.is_none()),
+            Bug::OpensOnEndedConsents => {
+                grant.details.consent_grant.is_none() || consent.is_some_and(|it| it.revoked_at.is_none())
+            }
+            _ => grant.has_live_consent(consent),
+        };
+        if self.has(Bug::ChecksConsentsFirst) && !has_consent {
+            return Some(Opened::ConsentDead);
+        }
         let may_open = match self.bug {
             Bug::OpensOrphans => parent.is_none_or(|parent| parent.revoked_at.is_none()),
             Bug::OpensUnderEndedParents => {
@@ -245,6 +257,9 @@ impl Model {
         };
         if !may_open {
             return Some(Opened::ParentDead);
+        }
+        if !has_consent {
+            return Some(Opened::ConsentDead);
         }
         // These bugs cause failures while the first grant is live. Later failures belong to a different clause.
         let lives = |row: &StoredToken| state.grants.get(&row.grant_id).is_some_and(|of| of.is_live(grant.opened_at));
@@ -269,7 +284,11 @@ impl Model {
         loop {
             let mut found = BTreeSet::new();
             for grant in state.grants.values_mut() {
-                let is_child = grant.parent_grant.is_some_and(|parent| reached.contains(&parent))
+                let parent = match grant.parent_grant {
+                    None if self.has(Bug::TakesConsentsForParents) => grant.details.consent_grant,
+                    parent => parent,
+                };
+                let is_child = parent.is_some_and(|parent| reached.contains(&parent))
                     && listed.is_none_or(|listed| listed.contains(&grant.id));
                 let is_beyond = self.has(Bug::RevokesOneBatchOfDescendants) && revoked == 100;
                 if is_child && !is_beyond && found.insert(grant.id) && grant.revoked_at.is_none() {
@@ -492,6 +511,7 @@ impl Storage for Model {
         let mut seen = None;
         let looks_first = match self.bug {
             Bug::LooksAtTheParentFirst => grant.parent_grant.is_some(),
+            Bug::LooksAtTheConsentFirst => grant.details.consent_grant.is_some(),
             Bug::LooksForKeysFirst => keys(tokens).next().is_some(),
             _ => false,
         };
@@ -636,7 +656,7 @@ impl Storage for Model {
         self.forget();
         // A storage with this bug reads the rows first and writes them later.
         let mut read = None;
-        if matches!(self.bug, Bug::RevokesByAnOldList | Bug::RevokesByWholeRows) {
+        if matches!(self.bug, Bug::RevokesByAnOldList | Bug::RevokesByWholeRows | Bug::SelectsOnce) {
             let is_left = |grant: &Grant| which.selects(grant) && grant.revoked_at.is_none();
             let rows = self.step(async |state| {
                 let left = state.grants.iter().filter(|(_, grant)| is_left(grant));

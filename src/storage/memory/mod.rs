@@ -138,15 +138,16 @@ impl Storage for MemoryStorage {
     }
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        let (mut revoked, mut reached) = (0, Vec::new());
-        for shard in &self.state.families[shards_of(which)] {
-            let mut families = shard.write().map_err(poisoned)?;
-            for id in families.selected(which) {
-                revoked += u64::from(families.revoke(id, at));
-                reached.push(id);
+        let mut revoked = 0;
+        // Repeated, because a grant may be opened in a shard that was searched before, on the consent of a grant in a
+        // shard that is searched later.
+        loop {
+            let more = self.state.revoke_selected(which, at)?;
+            revoked += more;
+            if more == 0 || !which.covers_consents() {
+                return Ok(revoked);
             }
         }
-        Ok(revoked + self.state.revoke_descendants(reached, at)?)
     }
 
     async fn list_grants(
@@ -195,18 +196,28 @@ impl State {
         self.families[shard_of(id)].write().map_err(poisoned)
     }
 
-    /// Stores a grant if its parent is live, and its identifier and the hashes of its tokens are free.
+    /// Stores a grant if its parent and its consent are live, and its identifier and the hashes of its tokens are free.
     fn try_open(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
-        let (own, parent) = (shard_of(grant.id), grant.parent_grant.map(|id| (shard_of(id), id)));
-        // The lock order decides whether the parent's or the child's shard is locked first.
-        let read_parent = |number: usize| self.families[number].read().map_err(poisoned);
-        let before = parent.filter(|(shard, _)| *shard < own).map(|(shard, _)| read_parent(shard)).transpose()?;
+        let (own, needed) = (shard_of(grant.id), [grant.parent_grant, grant.details.consent_grant]);
+        // The shards are locked in the order of their numbers.
+        let mut others: Vec<_> = needed.into_iter().flatten().map(shard_of).filter(|shard| *shard != own).collect();
+        others.sort_unstable();
+        others.dedup();
+        let read = |shard: usize| Ok::<_, StorageError>((shard, self.families[shard].read().map_err(poisoned)?));
+        let (before, after) = others.split_at(others.partition_point(|shard| *shard < own));
+        let before = before.iter().map(|shard| read(*shard)).collect::<Result<Vec<_>, _>>()?;
         let mut families = self.families[own].write().map_err(poisoned)?;
-        let after = parent.filter(|(shard, _)| *shard > own).map(|(shard, _)| read_parent(shard)).transpose()?;
-        let of_parent = before.as_deref().or(after.as_deref()).unwrap_or(&families);
-        let parent = parent.and_then(|(_, id)| of_parent.by_id.get(&id));
-        if !grant.may_open(parent.map(|family| &*family.grant)) {
+        let after = after.iter().map(|shard| read(*shard)).collect::<Result<Vec<_>, _>>()?;
+        let [parent, consent] = needed.map(|id| {
+            let locked = before.iter().chain(&after).find(|(shard, _)| id.is_some_and(|id| shard_of(id) == *shard));
+            let family = locked.map_or(&*families, |(_, families)| families).by_id.get(&id?)?;
+            Some(&*family.grant)
+        });
+        if !grant.may_open(parent) {
             return Ok(Opened::ParentDead);
+        }
+        if !grant.has_live_consent(consent) {
+            return Ok(Opened::ConsentDead);
         }
         if families.by_id.contains_key(&grant.id) {
             return Err(StorageError::new("a grant with this identifier already exists"));
@@ -214,6 +225,19 @@ impl State {
         self.claim_hashes(tokens)?;
         families.insert(grant, tokens);
         Ok(Opened::Done)
+    }
+
+    /// Revokes the selected grants and their descendants. Returns how many were not revoked before.
+    fn revoke_selected(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        let (mut revoked, mut reached) = (0, Vec::new());
+        for shard in &self.families[shards_of(which)] {
+            let mut families = shard.write().map_err(poisoned)?;
+            for id in families.selected(which) {
+                revoked += u64::from(families.revoke(id, at));
+                reached.push(id);
+            }
+        }
+        Ok(revoked + self.revoke_descendants(reached, at)?)
     }
 
     /// Revokes the descendants of the reached grants. Returns how many were not revoked before.

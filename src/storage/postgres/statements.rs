@@ -11,7 +11,7 @@ use crate::storage::sql::{BySelector, Common, EphemeralStatements, TableNames};
 pub(super) struct Statements {
     pub(super) common: Common,
     pub(super) open_grant: SqlStr,
-    pub(super) open_child: SqlStr,
+    pub(super) open_dependent: SqlStr,
     pub(super) redeem: SqlStr,
     pub(super) revoke_page: BySelector,
     pub(super) revoke_descendants: SqlStr,
@@ -61,6 +61,23 @@ fn insert_tokens(first: usize, grant_id: &str, source: &str) -> String {
     )
 }
 
+/// Returns the statement that opens a grant with a parent `$12` or a consent grant `$27`. Returns whether each of them is
+/// live, or not named. `FOR SHARE` keeps other transactions from changing their rows until the end of the statement. The
+/// rows are locked in the order in which a revocation locks them.
+fn open_dependent() -> String {
+    let born = insert_tokens(15, "$1", "may_open, ");
+    format!(
+        "WITH live AS MATERIALIZED ( \
+             SELECT id FROM {{grants}} WHERE id IN ($12, $27) AND revoked_at IS NULL AND expires_at > $6 \
+             ORDER BY opened_at DESC, id DESC FOR SHARE \
+         ), found AS MATERIALIZED ( \
+             SELECT $12::bytea IS NULL OR EXISTS (SELECT FROM live WHERE id = $12) AS parent, \
+                    $27::bytea IS NULL OR EXISTS (SELECT FROM live WHERE id = $27) AS consent \
+         ), may_open AS (SELECT FROM found WHERE parent AND consent), \
+         opened AS ({INSERT_GRANT} FROM may_open), born AS ({born}) SELECT parent, consent FROM found"
+    )
+}
+
 /// Returns the statement for steps 1 to 4 of [`Storage::redeem`](crate::storage::Storage::redeem). It locks the rows
 /// before it checks them: after waiting for a lock, PostgreSQL reads the current row again. It locks the grant first,
 /// so that redemptions of tokens of one grant queue there and can't deadlock.
@@ -90,13 +107,7 @@ impl Statements {
         Self {
             common: Common::new(names, "::json"),
             open_grant: names.render(&format!("WITH opened AS ({INSERT_GRANT}) {}", insert_tokens(15, "$1", ""))),
-            // FOR SHARE keeps other transactions from changing the parent's row until the end of the statement.
-            open_child: names.render(&format!(
-                "WITH parent AS MATERIALIZED ( \
-                     SELECT id FROM {{grants}} WHERE id = $12 AND revoked_at IS NULL AND expires_at > $6 FOR SHARE \
-                 ), opened AS ({INSERT_GRANT} FROM parent), born AS ({}) SELECT count(*) FROM parent",
-                insert_tokens(15, "$1", "parent, ")
-            )),
+            open_dependent: names.render(&open_dependent()),
             redeem: names.render(&redeem()),
             revoke_page: BySelector::new(names, REVOKE_PAGE),
             revoke_descendants: names.render(REVOKE_DESCENDANTS),

@@ -86,24 +86,15 @@ impl Storage for PostgresStorage {
     }
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        // In batches, so that the time limit of a step is enough even for a client with a million grants.
-        let (mut after, mut revoked) = (LIST_START, 0);
+        let mut revoked = 0;
+        // Repeated, because a statement does not see a grant that is opened meanwhile on the consent of a grant that it
+        // is about to mark.
         loop {
-            let page = self
-                .step(|| async {
-                    let page = selecting(self.statements.revoke_page.of(which), which).bind(at).bind(after.0);
-                    page.bind(after.1.as_bytes()).bind(row_count(BATCH)).fetch_all(&self.pool).await
-                })
-                .await?;
-            let Some(last) = last_of(&page)? else { return Ok(revoked) };
-            for row in &page {
-                revoked += u64::from(row.try_get::<bool, _>(2).map_err(to_storage_error)?);
-            }
-            revoked += self.revoke_descendants(&page, at).await?;
-            if page.len() < BATCH {
+            let more = self.revoke_selected(which, at).await?;
+            revoked += more;
+            if more == 0 || !which.covers_consents() {
                 return Ok(revoked);
             }
-            after = last;
         }
     }
 
@@ -139,12 +130,41 @@ impl Storage for PostgresStorage {
 
 impl PostgresStorage {
     async fn open(&self, new: &NewGrant<'_>) -> Result<Opened, sqlx::Error> {
-        if new.grant.parent_grant.is_none() {
+        let (parent, consent) = (new.grant.parent_grant, new.grant.details.consent_grant);
+        if parent.is_none() && consent.is_none() {
             new.bind(&self.statements.open_grant).execute(&self.pool).await?;
             return Ok(Opened::Done);
         }
-        let parents: i64 = new.bind(&self.statements.open_child).fetch_one(&self.pool).await?.try_get(0)?;
-        Ok(if parents == 1 { Opened::Done } else { Opened::ParentDead })
+        let consent = consent.as_ref().map(|id| id.as_bytes().as_slice());
+        let row = new.bind(&self.statements.open_dependent).bind(consent).fetch_one(&self.pool).await?;
+        Ok(match (row.try_get(0)?, row.try_get(1)?) {
+            (false, _) => Opened::ParentDead,
+            (true, false) => Opened::ConsentDead,
+            (true, true) => Opened::Done,
+        })
+    }
+
+    /// Revokes the selected grants and their descendants. Returns how many were not revoked before.
+    async fn revoke_selected(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        // In batches, so that the time limit of a step is enough even for a client with a million grants.
+        let (mut after, mut revoked) = (LIST_START, 0);
+        loop {
+            let page = self
+                .step(|| async {
+                    let page = selecting(self.statements.revoke_page.of(which), which).bind(at).bind(after.0);
+                    page.bind(after.1.as_bytes()).bind(row_count(BATCH)).fetch_all(&self.pool).await
+                })
+                .await?;
+            let Some(last) = last_of(&page)? else { return Ok(revoked) };
+            for row in &page {
+                revoked += u64::from(row.try_get::<bool, _>(2).map_err(to_storage_error)?);
+            }
+            revoked += self.revoke_descendants(&page, at).await?;
+            if page.len() < BATCH {
+                return Ok(revoked);
+            }
+            after = last;
+        }
     }
 
     /// Revokes the descendants of revoked grants. If the statement waited for a call that opened a child, it does not

@@ -49,17 +49,13 @@ impl Storage for SqliteStorage {
     }
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        // In batches, so that other writers can run in between.
-        let (mut after, mut revoked) = (LIST_START, 0);
+        let mut revoked = 0;
+        // Repeated, because a grant may be opened between two batches, on the consent of a grant in a later batch.
         loop {
-            let page = self.within(self.revoke_page(which, at, after)).await?;
-            revoked += page.marked + page.descendants;
-            if page.descendants >= BATCH as u64 {
-                continue;
-            }
-            match page.last {
-                Some(last) if page.len >= BATCH => after = last,
-                _ => return Ok(revoked),
+            let more = self.revoke_selected(which, at).await?;
+            revoked += more;
+            if more == 0 || !which.covers_consents() {
+                return Ok(revoked);
             }
         }
     }
@@ -87,15 +83,34 @@ impl Storage for SqliteStorage {
 }
 
 impl SqliteStorage {
+    /// Revokes the selected grants and their descendants. Returns how many were not revoked before.
+    async fn revoke_selected(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        // In batches, so that other writers can run in between.
+        let (mut after, mut revoked) = (LIST_START, 0);
+        loop {
+            let page = self.within(self.revoke_page(which, at, after)).await?;
+            revoked += page.marked + page.descendants;
+            if page.descendants >= BATCH as u64 {
+                continue;
+            }
+            match page.last {
+                Some(last) if page.len >= BATCH => after = last,
+                _ => return Ok(revoked),
+            }
+        }
+    }
+
     async fn open_whole(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         check_grant_of(tokens, grant.id)?;
         let mut write = self.write().await?;
         // There is no other writer until the commit, so the rows do not change after they are read.
-        if let Some(parent) = &grant.parent_grant {
-            let find = sqlx::query(self.statements.find_live_grant.clone()).bind(parent.as_bytes().as_slice());
+        let needed = [(grant.parent_grant, Opened::ParentDead), (grant.details.consent_grant, Opened::ConsentDead)];
+        for (id, dead) in needed {
+            let Some(id) = id else { continue };
+            let find = sqlx::query(self.statements.find_live_grant.clone()).bind(id.as_bytes().as_slice());
             let find = find.bind(micros(grant.opened_at)).fetch_optional(&mut *write.transaction);
             if find.await.map_err(to_storage_error)?.is_none() {
-                return Ok(Opened::ParentDead);
+                return Ok(dead);
             }
         }
         for key in one_time_keys(tokens) {

@@ -6,6 +6,7 @@
 mod attempts;
 mod clause;
 mod clients;
+mod consents;
 mod differences;
 mod ephemeral;
 mod evidence;
@@ -73,6 +74,8 @@ const GROUPS: &[Group] = &[
     Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: families::ATOMIC },
     Group { clause: Clause::Evidence, needs: Needs::Nothing, cases: families::EVIDENCE },
     Group { clause: Clause::RevocationIsFinal, needs: Needs::Nothing, cases: families::REVOCATION },
+    Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: consents::ATOMIC },
+    Group { clause: Clause::RevocationIsFinal, needs: Needs::Nothing, cases: consents::REVOCATION },
     Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: one_time_keys::ATOMIC },
     Group { clause: Clause::Evidence, needs: Needs::Nothing, cases: one_time_keys::EVIDENCE },
     Group { clause: Clause::OpaqueRecords, needs: Needs::Nothing, cases: newer::OPAQUE },

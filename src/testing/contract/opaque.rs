@@ -100,6 +100,8 @@ fn grants(t: &Trial<'_>) -> Outcome {
                     token_type: (number % 2 == 0).then(|| "N_A".into()),
                     consent_skipped: number % 3 == 0,
                     consent_host: (number % 2 == 1).then(|| "app.example:8443".into()),
+                    // It must be live, so it is the first of these grants.
+                    consent_grant: (number == 5).then(|| t.grant_id(0)),
                     code_expires_at: (number % 3 == 1).then(|| t.at(DAY)),
                     ..GrantDetails::default()
                 },

@@ -30,6 +30,6 @@ pub async fn import(storage: &impl Storage, old: &OldToken<'_>, grant: &str) -> 
     let (grant, token) = with_its_grant(old, grant)?;
     match storage.open_grant(&grant.into(), &[token]).await? {
         Opened::Done => Ok(()),
-        Opened::Taken | Opened::ParentDead => Err("the grant was not stored".into()),
+        Opened::Taken | Opened::ParentDead | Opened::ConsentDead => Err("the grant was not stored".into()),
     }
 }
