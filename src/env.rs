@@ -12,8 +12,8 @@ use crate::error::EntropyError;
 use crate::record::ClientId;
 use crate::secret::ClientSecret;
 
-/// Returns the time. All checks of a token request use one reading. The authorization endpoint reads the time several
-/// times.
+/// Returns the time. All checks of a token request use one reading, and the redemption of its token a second one. The
+/// authorization endpoint reads the time several times.
 #[diagnostic::on_unimplemented(note = "use `SystemClock` in production and `TestClock` in tests")]
 pub trait Clock: Send + Sync {
     /// Returns the current time. The library truncates it to whole microseconds in UTC.

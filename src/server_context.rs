@@ -85,8 +85,8 @@ impl ServerContext {
         self.signed_format.as_ref().filter(|format| format.is_for_new_tokens())
     }
 
-    /// Returns the current time. A token request reads it once for all its checks. The steps at the authorization
-    /// endpoint read it separately.
+    /// Returns the current time. A token request reads it once for all its checks, and once more for the redemption of a
+    /// token. The steps at the authorization endpoint read it separately.
     pub(crate) fn now(&self) -> OffsetDateTime {
         in_microseconds(self.clock.now())
     }

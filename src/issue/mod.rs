@@ -231,7 +231,7 @@ async fn successors(
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(Redemption, Vec<StoredToken>, Issued), Error> {
-    let RedeemToken { presented, kind, number, plain, grant, scope: requested, unenforced } = *order;
+    let RedeemToken { presented, kind, number, plain, grant, expires_at, scope: requested, unenforced } = *order;
     Error::check_enforced(client.parts().unenforced_member().or(unenforced.as_deref()))?;
     let mut lifetimes = lifetimes(server, client, None)?;
     let left = server.scope_left(client, &grant.grant_type, &grant.scope)?;
@@ -284,6 +284,9 @@ async fn successors(
         let refresh = refresh_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh, next);
         rows.push(successor(refresh));
     }
+    // The customizer and the signer can take longer than the grace window, which begins when the token is redeemed. A
+    // token that expires meanwhile was valid when the request arrived, so it is redeemed just before its expiry.
+    let at = server.now().min(expires_at.saturating_sub(Duration::MICROSECOND)).max(now);
     // A grant whose code is redeemed must end later than the code. This distinguishes it from a grant with an
     // unredeemed code.
     let ends_after = grant.expires_at.saturating_add(if is_refresh { Duration::ZERO } else { Duration::MICROSECOND });
@@ -292,9 +295,9 @@ async fn successors(
         kind,
         grant_id: grant.id,
         attempt: AttemptId::from_bytes(*server.random()?),
-        at: now,
+        at,
         consume,
-        seed_until: seed.as_ref().map(|_| now.saturating_add(lifetimes.refresh_grace.max(SEED_LIFETIME))),
+        seed_until: seed.as_ref().map(|_| at.saturating_add(lifetimes.refresh_grace.max(SEED_LIFETIME))),
         seed,
         // A refresh token that is not spent can be used again.
         grant_expires_at: expirations.grant(refreshes || !consume).max(ends_after),

@@ -187,6 +187,8 @@ pub(crate) struct RedeemToken {
     pub(crate) number: Option<u32>,
     pub(crate) plain: Plain,
     pub(crate) grant: Arc<Grant>,
+    /// The time when the token or its grant expires.
+    pub(crate) expires_at: OffsetDateTime,
     pub(crate) scope: Scope,
     /// A critical member of the token or its grant that this version does not enforce.
     pub(crate) unenforced: Option<Box<str>>,
@@ -208,6 +210,7 @@ impl RedeemToken {
             kind: token.kind.clone(),
             number: token.details.number,
             plain: secret.into_plain(),
+            expires_at: token.expires_at.min(grant.expires_at),
             grant,
             scope,
         }

@@ -60,7 +60,7 @@ pub struct Redemption {
     pub grant_id: GrantId,
     /// The identifier of this attempt, unique to the request.
     pub attempt: AttemptId,
-    /// The time of the request.
+    /// The time of the redemption. It is before the expiry of the token if the token was valid when the request arrived.
     #[serde(with = "rfc3339")]
     pub at: OffsetDateTime,
     /// Whether the redemption spends the token. It is `false` for a refresh token without rotation.

@@ -139,20 +139,26 @@ impl TokenEndpoint {
         may_use_grant_type(client, handler)?;
         self.server.tell_of_unoffered_scopes(client, now);
         let (server, params, request) = (&*self.server, &request.params, request.context);
-        self.carry_out(handler, &GrantContext { server, client, params, now, request }).await
+        self.carry_out(handler, GrantContext { server, client, params, now, request }).await
     }
 
     /// Lets the handler decide, and carries out its decision.
-    async fn carry_out(&self, handler: &dyn GrantHandler, context: &GrantContext<'_>) -> Result<Issued, Error> {
-        let (server, client, now, peer) = (context.server, context.client, context.now, context.peer());
+    async fn carry_out(&self, handler: &dyn GrantHandler, mut context: GrantContext<'_>) -> Result<Issued, Error> {
+        let (server, client, peer) = (context.server, context.client, context.peer());
         let grant_type = handler.grant_type().as_str();
         for _ in 0..MAX_DECISIONS {
-            let Decision(order) = handler.decide(context).await?;
+            let Decision(order) = handler.decide(&context).await?;
+            let now = context.now;
             let issued = match order {
                 Order::Open(order) => issue::open_grant(server, client, handler.grant_type(), order, peer, now).await?,
                 Order::Redeem(order) => match issue::redeem(server, client, order, peer, now).await? {
                     Some(issued) => issued,
-                    None => continue,
+                    // The redemption that won may have been slow, so it can be much later than this request. Measured
+                    // from an earlier time, it would look like a clock that is ahead.
+                    None => {
+                        context.now = now.max(server.now());
+                        continue;
+                    }
                 },
                 Order::Repeat(order) => {
                     let repeated = match issue::repeat(server, client, &order, peer, now).await? {

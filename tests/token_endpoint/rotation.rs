@@ -1,23 +1,28 @@
 //! Rotation that tolerates a lost answer: the grace window, and reuse outside of it (RFC 9700 §4.14.2).
 
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantor::customizer::{Issuance, IssuanceKind, TokenChanges, TokenCustomizer};
 use grantor::policy::Rotation;
 use grantor::record::Spent;
 use grantor::secret::Seed;
 use grantor::storage::{GrantPage, GrantSelector};
 use grantor::testing::{Fault, TestClient, TestServer};
 use grantor::{
-    AccessToken, ClientRegistry, ClientStore, Clock, Event, EventKind, MemoryStorage, Observer, Policy, RefreshToken,
-    Request, Storage, TokenResponse,
+    AccessToken, ClientRegistry, ClientStore, Clock, Error, Event, EventKind, MemoryStorage, Observer, Policy,
+    RefreshToken, Request, Storage, TokenResponse,
 };
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 use time::Duration;
+use tokio::sync::Semaphore;
 
 use crate::common::{basic, token, token_as};
 use crate::support::{
@@ -49,6 +54,105 @@ async fn refreshed(t: &TestServer, app: &TestClient) -> (TokenResponse, Value) {
     let first = tokens_of(t, app).await;
     let answer = granted(t, &refresh(app, refresh_of(&first).expose())).await;
     (first, answer)
+}
+
+/// A customizer that takes a permit for each redemption of this kind, as a service that hangs.
+#[derive(Clone)]
+struct Hanging(Arc<Semaphore>, IssuanceKind);
+
+#[async_trait]
+impl TokenCustomizer for Hanging {
+    async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
+        if issuance.kind == self.1 {
+            self.0.acquire().await.unwrap().forget();
+        }
+        Ok(TokenChanges::new())
+    }
+}
+
+fn is_pending<F: Future>(future: Pin<&mut F>) -> bool {
+    future.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+}
+
+// Regression: the grace window began with the request. A refresh that took longer than the window left none, and the
+// client that repeated it after its timeout lost its grant.
+#[tokio::test]
+async fn grace_window_begins_after_a_slow_issuance() {
+    let hanging = Hanging(Arc::new(Semaphore::new(0)), IssuanceKind::Refresh);
+    let t = TestServer::with(|builder| builder.token_customizer(hanging.clone()));
+    let app = t.public_client(CB).await;
+    let first = tokens_of(&t, &app).await;
+    let token = refresh_of(&first);
+    let mut slow = pin!(t.refresh(&app, token));
+    let mut parallel = pin!(t.refresh(&app, token));
+    let mut repeated = pin!(t.refresh(&app, token));
+    assert!(is_pending(slow.as_mut()) && is_pending(parallel.as_mut()));
+    t.clock.advance(GRACE + TICK);
+    assert!(is_pending(repeated.as_mut()));
+    hanging.0.add_permits(3);
+    let answer = slow.await.unwrap();
+    let same = answer.access_token.expose();
+    assert_eq!(parallel.await.unwrap().access_token.expose(), same, "it lost the race");
+    assert_eq!(repeated.await.unwrap().access_token.expose(), same, "it lost the race");
+
+    t.clock.advance(GRACE - TICK);
+    assert_eq!(t.refresh(&app, token).await.unwrap().access_token.expose(), same);
+    t.clock.advance(TICK);
+    assert!(t.refresh(&app, token).await.is_err());
+    assert_eq!(t.events.count("refresh_token_reused"), 1);
+}
+
+#[tokio::test]
+async fn token_that_expires_during_issuance_is_redeemed() {
+    for (kind, almost) in [
+        (IssuanceKind::AuthorizationCode, Duration::seconds(59)),
+        (IssuanceKind::Refresh, Duration::days(14) - Duration::SECOND),
+    ] {
+        let hanging = Hanging(Arc::new(Semaphore::new(0)), kind);
+        let t = TestServer::with(|builder| builder.token_customizer(hanging.clone()));
+        let app = t.public_client(CB).await;
+        let approved = t.authorize(&app).scope("user:read offline_access").approve_as("alice").await;
+        if kind == IssuanceKind::AuthorizationCode {
+            t.clock.advance(almost);
+            let mut slow = pin!(approved.redeem());
+            assert!(is_pending(slow.as_mut()));
+            t.clock.advance(Duration::MINUTE);
+            hanging.0.add_permits(1);
+            let tokens = slow.await.expect("the code was valid when the request arrived");
+            assert!(t.refresh(&app, refresh_of(&tokens)).await.is_ok());
+        } else {
+            let first = approved.redeem().await.unwrap();
+            t.clock.advance(almost);
+            let mut slow = pin!(t.refresh(&app, refresh_of(&first)));
+            assert!(is_pending(slow.as_mut()));
+            t.clock.advance(Duration::MINUTE);
+            hanging.0.add_permits(2);
+            let tokens = slow.await.expect("the token was valid when the request arrived");
+            assert!(t.refresh(&app, refresh_of(&tokens)).await.is_ok());
+        }
+    }
+}
+
+// Regression: a request that lost the race for a code measured the age of the redemption from its own start.
+#[tokio::test]
+async fn parallel_slow_code_redemption_is_a_tolerated_repeat() {
+    let hanging = Hanging(Arc::new(Semaphore::new(0)), IssuanceKind::AuthorizationCode);
+    let t = TestServer::with(|builder| {
+        let mut policy = Policy::default();
+        policy.tolerate_repeated_codes = true;
+        builder.policy(policy).token_customizer(hanging.clone())
+    });
+    let app = t.confidential_client(CB).await;
+    let approved = t.authorize(&app).scope("user:read").approve_as("alice").await;
+    let mut slow = pin!(approved.redeem());
+    let mut parallel = pin!(approved.redeem());
+    assert!(is_pending(slow.as_mut()) && is_pending(parallel.as_mut()));
+    t.clock.advance(Duration::seconds(11));
+    hanging.0.add_permits(2);
+    let tokens = slow.await.unwrap();
+    assert!(parallel.await.is_err());
+    assert_eq!(t.events.count("code_repeated"), 1);
+    assert!(t.bearer(&tokens.access_token).await.is_ok());
 }
 
 // covers: GR-11 (RFC 6749 §6), GR-12 (RFC 9700 §2.2.2), GR-22 (RFC 6749 §10.4)
