@@ -102,6 +102,9 @@ async fn handle(server: AuthorizationServer, head: Head, payload: web::Payload, 
 /// The future is polled once in place. If it is pending, it is moved to a separate task. The task keeps the present
 /// tracing span, but does not see the task-locals of the caller.
 ///
+/// When the server stops, actix cancels the tasks of a worker as soon as its connections are closed. So a stop can
+/// cancel the future if the browser has closed the connection.
+///
 /// # Panics
 /// The future panics, the runtime is shutting down, or the caller is outside of a `LocalSet` and of a local runtime
 /// such as that of actix.

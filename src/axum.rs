@@ -37,7 +37,7 @@ use time::Duration;
 pub use self::require::{Require, RequireService, require};
 use crate::authorize::{AuthorizationError, AuthorizationResponse};
 use crate::bearer::{Bearer, BearerError, reads_header};
-use crate::completion::{poll_once, within};
+use crate::completion::{Running, poll_once, within};
 use crate::http::{Request, Response};
 use crate::http_types;
 use crate::server::{AuthorizationServer, ServedBy};
@@ -77,6 +77,9 @@ async fn handle(server: AuthorizationServer, request: axum::extract::Request, ma
 /// The future is polled once in place. If it is pending, it is moved to a separate task. The task keeps the present
 /// tracing span, but does not see the task-locals of the caller.
 ///
+/// The end of the runtime cancels the task. `axum::serve` waits for open connections only, so wait with
+/// [`wait_for_completion`] before your `main` returns.
+///
 /// # Panics
 /// The future panics, or the runtime is shutting down.
 pub fn run_to_completion<T: Send + 'static>(
@@ -86,9 +89,29 @@ pub fn run_to_completion<T: Send + 'static>(
     async {
         match poll_once(future).await {
             Ok(output) => output,
-            Err(rest) => tokio::spawn(rest).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
+            Err(rest) => {
+                let running = Running::begin();
+                let rest = async move {
+                    let _running = running;
+                    rest.await
+                };
+                tokio::spawn(rest).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            }
         }
     }
+}
+
+/// Waits until no future of [`run_to_completion`] is running in this process, including the requests of [`routes`].
+/// Call it after the server has stopped, with a limit, because a future can wait for a database that hangs:
+/// ```
+/// # async fn stop() {
+/// use std::time::Duration;
+///
+/// let _ = tokio::time::timeout(Duration::from_secs(10), grantor::axum::wait_for_completion()).await;
+/// # }
+/// ```
+pub async fn wait_for_completion() {
+    Running::none().await;
 }
 
 impl<S> FromRequest<S> for Request

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use grantor::axum::wait_for_completion;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -50,7 +51,8 @@ impl Limits {
     }
 }
 
-/// Serves until `stop` is ready. Then it finishes the current requests within the grace period.
+/// Serves until `stop` is ready. Then it finishes the current requests within the grace period, and the work that runs to
+/// completion within another one.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -89,6 +91,8 @@ pub(crate) async fn serve(
     stopping.send_replace(true);
     // Each connection has its own deadline.
     stopping.closed().await;
+    // Work whose browser has disconnected, such as an approval, would be cancelled when the runtime ends.
+    let _ = timeout(limits.grace, wait_for_completion()).await;
 }
 
 async fn serve_one(
@@ -163,6 +167,7 @@ mod tests {
 
     use axum::extract::Extension;
     use axum::routing::get;
+    use grantor::axum::run_to_completion;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::{Notify, oneshot};
     use tokio::task::JoinHandle;
@@ -197,9 +202,18 @@ mod tests {
             go.notified().await;
             "done"
         };
+        let work = async |Extension((go, waiting)): Extension<(Arc<Notify>, Arc<AtomicUsize>)>| {
+            run_to_completion(async move {
+                waiting.fetch_add(1, Ordering::SeqCst);
+                go.notified().await;
+                waiting.fetch_sub(1, Ordering::SeqCst);
+            })
+            .await;
+        };
         let router = Router::new()
             .route("/", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.ip().to_string()))
             .route("/slow", get(slow))
+            .route("/work", get(work))
             .route("/large", get(async || "x".repeat(1 << 26)))
             .layer(Extension((Arc::clone(&go), Arc::clone(&waiting))));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -220,8 +234,12 @@ mod tests {
 
         /// Sends a request to `/slow` and waits until it is being served.
         async fn begin(&self) -> TcpStream {
+            self.begin_at("/slow").await
+        }
+
+        async fn begin_at(&self, path: &str) -> TcpStream {
             let before = self.waiting.load(Ordering::SeqCst);
-            let stream = self.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            let stream = self.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
             while self.waiting.load(Ordering::SeqCst) == before {
                 tokio::task::yield_now().await;
             }
@@ -308,5 +326,18 @@ mod tests {
         served.stop.send(()).unwrap();
         served.ended.await.unwrap();
         assert!(rest(unread).await.len() < 1 << 26);
+    }
+
+    // Regression: SIGTERM cancelled work that was to run even if the browser disconnects.
+    #[tokio::test]
+    async fn stop_waits_for_work_whose_browser_disconnected() {
+        let served = served(LIMITS).await;
+        drop(served.begin_at("/work").await);
+        served.stop.send(()).unwrap();
+        let mut ended = served.ended;
+        assert!(timeout(SOON, &mut ended).await.is_err(), "the work was cancelled");
+        served.go.notify_one();
+        ended.await.unwrap();
+        assert_eq!(served.waiting.load(Ordering::SeqCst), 0, "the work is done");
     }
 }
