@@ -106,7 +106,7 @@ impl App {
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
         let oauth = builder.build().await.map_err(|error| explain(error, flags))?;
 
-        let from_before = set_up(flags, config, &*accounts, &storage).await?;
+        let from_before = set_up(flags, config, &*accounts, &storage, &storage).await?;
         let demo = DemoClient::new(&issuer, address, &config.all_scopes())?;
         put(&storage, demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
 

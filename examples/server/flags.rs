@@ -60,7 +60,8 @@ pub(crate) struct Flags {
     pub(crate) clients: Option<PathBuf>,
 
     /// Users to add, or whose passwords to change, instead of the built-in one: a JSON object of user names and
-    /// passwords. Other users stay as they are.
+    /// passwords. Other users stay as they are. A changed password ends the access of all applications of its user.
+    /// Sessions at other running nodes stay until these nodes restart.
     #[arg(long, value_name = "FILE")]
     pub(crate) users: Option<PathBuf>,
 

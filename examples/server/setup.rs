@@ -1,17 +1,18 @@
 //! Stores the users and clients of the configuration at the start.
 //!
-//! Users and clients from files are added or updated. Built-in ones are added if they are missing. They keep their
+//! Users and clients from files are added or updated. A changed password ends the grants of its user. Built-in ones are added if they are missing. They keep their
 //! secrets, which were printed at the first start, unless `--new-secrets` is given.
 
-use grantor::storage::RegistryError;
-use grantor::{Client, ClientRegistry, ClientSecret, Subject};
+use grantor::storage::{GrantSelector, RegistryError};
+use grantor::{Client, ClientRegistry, ClientSecret, Password, Storage, Subject};
+use time::OffsetDateTime;
 
 use crate::StartError;
 use crate::accounts::Accounts;
 use crate::clients::Rules;
 use crate::config::Config;
 use crate::flags::Flags;
-use crate::users::hash;
+use crate::users::{hash, matches};
 
 /// The built-in users and clients whose secrets come from an earlier start.
 #[derive(Debug, Default)]
@@ -32,9 +33,11 @@ pub(crate) async fn set_up(
     flags: &Flags,
     config: &Config,
     accounts: &dyn Accounts,
+    storage: &dyn Storage,
     clients: &dyn ClientRegistry,
 ) -> Result<FromBefore, StartError> {
-    let mut from_before = FromBefore { user: add_users(flags, config, accounts).await?, ..FromBefore::default() };
+    let user = add_users(flags, config, accounts, storage).await?;
+    let mut from_before = FromBefore { user, ..FromBefore::default() };
     let rules = Rules {
         legacy: flags.legacy,
         undotted_schemes: !flags.native_scheme.is_empty(),
@@ -60,26 +63,56 @@ pub(crate) async fn set_up(
 }
 
 /// Stores the users. Returns whether the built-in user was there already and keeps the password.
-async fn add_users(flags: &Flags, config: &Config, accounts: &dyn Accounts) -> Result<bool, StartError> {
-    let mut users: Vec<(Subject, String)> = Vec::with_capacity(config.users.len());
+async fn add_users(
+    flags: &Flags,
+    config: &Config,
+    accounts: &dyn Accounts,
+    storage: &dyn Storage,
+) -> Result<bool, StartError> {
+    let mut users: Vec<(Subject, &str)> = Vec::with_capacity(config.users.len());
     for (name, password) in &config.users {
         let user = Subject::new(name).map_err(|error| format!("the user {name:?}: {error}"))?;
         if users.iter().any(|(known, _)| *known == user) {
             return Err(format!("the user {name:?} is listed twice").into());
         }
-        users.push((user, hash(password)?));
+        users.push((user, password));
     }
     if flags.users.is_some() || flags.new_secrets {
-        for (user, hash) in &users {
-            accounts.put_user(user, hash).await?;
+        for (user, password) in &users {
+            put_user(user, password, accounts, storage).await?;
         }
         return Ok(false);
     }
     let mut was_there = false;
-    for (user, hash) in &users {
-        was_there |= !accounts.add_user(user, hash).await?;
+    for (user, password) in &users {
+        was_there |= !accounts.add_user(user, &hash(password)?).await?;
     }
     Ok(was_there)
+}
+
+/// Adds a user, or changes the password. A changed password ends the grants of the user, because a person who knew the
+/// former password may have opened them. This process has no sessions yet.
+async fn put_user(
+    user: &Subject,
+    password: &str,
+    accounts: &dyn Accounts,
+    storage: &dyn Storage,
+) -> Result<(), StartError> {
+    let Some(stored) = accounts.password_hash(user).await? else {
+        return accounts.put_user(user, &hash(password)?).await;
+    };
+    // A hash that can't be read is replaced.
+    if matches(&Password::new(password), &stored).unwrap_or(false) {
+        return Ok(());
+    }
+    let end_grants =
+        async || storage.revoke_grants(&GrantSelector::Subject(user.clone()), OffsetDateTime::now_utc()).await;
+    // First, so that the next start does it again if this one fails.
+    end_grants().await?;
+    accounts.put_user(user, &hash(password)?).await?;
+    // Again, for grants that were opened at another node with the former password.
+    end_grants().await?;
+    Ok(())
 }
 
 /// Adds a client, or replaces its registration. Fails if another node changes the client at the same time.
@@ -123,4 +156,65 @@ async fn keep(clients: &dyn ClientRegistry, client: Client) -> Result<bool, Regi
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use grantor::record::GrantDetails;
+    use grantor::storage::{GrantPage, Opened};
+    use grantor::{ClientId, Grant, GrantId, GrantType, MemoryStorage, Scope};
+    use time::Duration;
+
+    use super::*;
+    use crate::accounts::MemoryAccounts;
+
+    async fn open_grant(storage: &MemoryStorage, user: &Subject, number: u8) {
+        let now = OffsetDateTime::now_utc();
+        let grant = Grant {
+            id: GrantId::from_bytes([number; 16]),
+            client_id: ClientId::new("app").unwrap(),
+            subject: Some(user.clone()),
+            grant_type: GrantType::new(GrantType::AUTHORIZATION_CODE).unwrap(),
+            scope: Scope::parse("a").unwrap(),
+            opened_at: now,
+            last_used_at: now,
+            expires_at: now + Duration::DAY,
+            revoked_at: None,
+            parent_grant: None,
+            session: None,
+            host_data: None,
+            details: GrantDetails::default(),
+        };
+        assert_eq!(storage.open_grant(&Arc::new(grant), &[]).await.unwrap(), Opened::Done);
+    }
+
+    // Regression: a password that was changed with `--users` left the grants of its user alive.
+    #[tokio::test]
+    async fn changed_password_ends_grants_of_its_user_only() {
+        let storage = MemoryStorage::new();
+        let accounts = MemoryAccounts::new(storage.clone());
+        let [ada, bea] = ["ada", "bea"].map(|user| Subject::new(user).unwrap());
+        let put = async |user: &Subject, password: &str| put_user(user, password, &accounts, &storage).await.unwrap();
+        let live = async |user: &Subject| {
+            let which = GrantSelector::Subject(user.clone());
+            storage.list_grants(&which, OffsetDateTime::now_utc(), &GrantPage::first(9)).await.unwrap().len()
+        };
+        for (user, number) in [(&ada, 1), (&bea, 2)] {
+            put(user, "old").await;
+            open_grant(&storage, user, number).await;
+            put(user, "old").await;
+            assert_eq!(live(user).await, 1, "the same password");
+        }
+        put(&ada, "new").await;
+        assert_eq!((live(&ada).await, live(&bea).await), (0, 1));
+        let stored = accounts.password_hash(&ada).await.unwrap().unwrap();
+        assert!(matches(&Password::new("new"), &stored).unwrap());
+
+        // A hash that can't be read is replaced.
+        accounts.put_user(&bea, "spoilt").await.unwrap();
+        put(&bea, "old").await;
+        assert_eq!(live(&bea).await, 0);
+    }
 }

@@ -62,7 +62,7 @@ impl Users {
     }
 }
 
-fn matches(password: &Password, hash: &str) -> Result<bool, StartError> {
+pub(crate) fn matches(password: &Password, hash: &str) -> Result<bool, StartError> {
     match argon2()?.verify_password(password.expose().as_bytes(), hash) {
         Err(password_hash::Error::PasswordInvalid) => Ok(false),
         done => Ok(done.map(|()| true)?),
