@@ -20,7 +20,7 @@ use crate::peer::TrustedProxy;
 use crate::registration;
 use crate::secret;
 use crate::session::Sessions;
-use crate::setup::{FromBefore, put, set_up};
+use crate::setup::{FromBefore, put_beside, set_up};
 #[cfg(feature = "jwt")]
 use crate::signing;
 use crate::storage::{self, Opened};
@@ -108,7 +108,7 @@ impl App {
 
         let from_before = set_up(flags, config, &*accounts, &storage, &storage).await?;
         let demo = DemoClient::new(&issuer, address, &config.all_scopes())?;
-        put(&storage, demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
+        put_beside(&storage, &demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
 
         let parts = Parts {
             sessions: Sessions::default(),

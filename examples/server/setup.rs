@@ -115,8 +115,32 @@ async fn put_user(
     Ok(())
 }
 
+/// The most secrets of a client that several nodes run.
+const MOST_SECRETS: usize = 16;
+
+/// Adds a client with a secret of this node. If it is there already, it gets this registration and keeps the newest
+/// secrets, which other nodes with the same listen address use.
+pub(crate) async fn put_beside(clients: &dyn ClientRegistry, client: &Client) -> Result<(), RegistryError> {
+    loop {
+        match clients.register(client.clone()).await {
+            Err(RegistryError::Taken) => {}
+            done => return done,
+        }
+        let old = clients.find_client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
+        let mut parts = client.clone().into_parts();
+        let others = old.parts().credentials.iter().rev().take(MOST_SECRETS - parts.credentials.len()).rev();
+        let own = std::mem::replace(&mut parts.credentials, others.cloned().collect());
+        parts.credentials.extend(own);
+        match clients.update(Client::from_parts(parts)?, old.version()).await {
+            // Another node has stored its secret at the same time.
+            Err(RegistryError::Conflict) => {}
+            done => return done,
+        }
+    }
+}
+
 /// Adds a client, or replaces its registration. Fails if another node changes the client at the same time.
-pub(crate) async fn put(clients: &dyn ClientRegistry, client: Client) -> Result<(), RegistryError> {
+async fn put(clients: &dyn ClientRegistry, client: Client) -> Result<(), RegistryError> {
     match clients.register(client.clone()).await {
         Err(RegistryError::Taken) => {}
         done => return done,
@@ -162,9 +186,10 @@ async fn keep(clients: &dyn ClientRegistry, client: Client) -> Result<bool, Regi
 mod tests {
     use std::sync::Arc;
 
+    use grantor::client::ClientCredential;
     use grantor::record::GrantDetails;
     use grantor::storage::{GrantPage, Opened};
-    use grantor::{ClientId, Grant, GrantId, GrantType, MemoryStorage, Scope};
+    use grantor::{ClientId, ClientStore, Grant, GrantId, GrantType, MemoryStorage, Scope};
     use time::Duration;
 
     use super::*;
@@ -188,6 +213,35 @@ mod tests {
             details: GrantDetails::default(),
         };
         assert_eq!(storage.open_grant(&Arc::new(grant), &[]).await.unwrap(), Opened::Done);
+    }
+
+    // Regression: of two nodes with the same listen address, only the second one had a demo client that worked.
+    #[tokio::test]
+    async fn nodes_with_one_client_keep_their_secrets() {
+        let storage = MemoryStorage::new();
+        let of_node = || {
+            let secret = ClientCredential::secret(&ClientSecret::random().unwrap());
+            Client::confidential("demo", secret)
+                .authorization_code(["https://a.example/cb"])
+                .scope("a")
+                .build()
+                .unwrap()
+        };
+        let secrets = async || {
+            let stored = storage.find_client("demo").await.unwrap().unwrap();
+            serde_json::to_value(&stored.parts().credentials).unwrap().as_array().unwrap().clone()
+        };
+        let own = |client: &Client| serde_json::to_value(&client.parts().credentials[0]).unwrap();
+        let [first, second] = [of_node(), of_node()];
+        for node in [&first, &second] {
+            put_beside(&storage, node).await.unwrap();
+        }
+        assert_eq!(secrets().await, [own(&first), own(&second)]);
+        for _ in 1..MOST_SECRETS {
+            put_beside(&storage, &of_node()).await.unwrap();
+        }
+        let left = secrets().await;
+        assert_eq!((left.len(), &left[0]), (MOST_SECRETS, &own(&second)), "the oldest is gone");
     }
 
     // Regression: a password that was changed with `--users` left the grants of its user alive.

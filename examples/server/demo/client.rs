@@ -26,8 +26,8 @@ const MAX_RESPONSE: usize = 64 * 1024;
 /// The client, and its open requests.
 pub(crate) struct DemoClient {
     pub(super) issuer: String,
-    /// Contains the address of the server, because each server on a shared database has a demo client with its own
-    /// secret.
+    /// Contains the address that the server listens on. Servers on a shared database can have the same address, for
+    /// example in containers. Each of them then adds its own secret.
     id: String,
     redirect_uri: String,
     scope: String,
