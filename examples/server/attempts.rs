@@ -21,8 +21,8 @@ use crate::peer::network_of;
 pub(crate) struct Attempts {
     by_peer: DefaultKeyedRateLimiter<u64>,
     changes: DefaultKeyedRateLimiter<u64>,
-    /// The tokens of all clients that may act for one user and are limited.
-    tokens_for_user: DefaultKeyedRateLimiter<u64>,
+    /// The tokens of all limited clients that act for one user, or that get tokens for themselves from one peer.
+    tokens_together: DefaultKeyedRateLimiter<u64>,
     hasher: RandomState,
 }
 
@@ -49,7 +49,7 @@ impl Attempts {
     const AT_ONCE: NonZeroU32 = NonZeroU32::new(200).unwrap();
     const CHANGES: NonZeroU32 = NonZeroU32::new(60).unwrap();
     /// Five times what one client may get, so that one client does not keep the others of its user from refreshing.
-    const TOKENS_FOR_USER: NonZeroU32 = NonZeroU32::new(300).unwrap();
+    const TOKENS_TOGETHER: NonZeroU32 = NonZeroU32::new(300).unwrap();
     /// The most counters of each limit. Two peers share a counter by chance only, because the hash is keyed.
     const MOST: u64 = 1 << 18;
 
@@ -57,7 +57,7 @@ impl Attempts {
         Self {
             by_peer: DefaultKeyedRateLimiter::keyed(Quota::per_second(Self::FOR_A_PEER).allow_burst(Self::AT_ONCE)),
             changes: DefaultKeyedRateLimiter::keyed(Quota::per_minute(Self::CHANGES)),
-            tokens_for_user: DefaultKeyedRateLimiter::keyed(Quota::per_minute(Self::TOKENS_FOR_USER)),
+            tokens_together: DefaultKeyedRateLimiter::keyed(Quota::per_minute(Self::TOKENS_TOGETHER)),
             hasher: RandomState::new(),
         }
     }
@@ -78,21 +78,26 @@ impl Attempts {
     fn may_get_tokens(&self, issuance: &Issuance<'_>) -> bool {
         let client = issuance.client;
         let is_trusted = client.is_confidential() && client.registered_by() == RegisteredBy::Administrator;
-        is_trusted || self.begin_tokens(client.id(), issuance.subject())
+        is_trusted || self.begin_tokens(client.id(), issuance.subject(), issuance.peer)
     }
 
     /// Counts the tokens of a client that a user may run. Returns whether they are allowed. One user can run many
-    /// clients, so the tokens for a user are also limited together.
-    fn begin_tokens(&self, client: &ClientId, user: Option<&Subject>) -> bool {
-        let is_below = |user| self.tokens_for_user.check_key(&(self.hasher.hash_one(user) % Self::MOST)).is_ok();
-        self.begin_change(Changer::Client(client, user)) && user.is_none_or(is_below)
+    /// clients, or register the same one again and again. So the tokens for a user are also limited together, and so are
+    /// those that clients get for themselves from one peer.
+    fn begin_tokens(&self, client: &ClientId, user: Option<&Subject>, peer: Option<IpAddr>) -> bool {
+        let together = match user {
+            Some(user) => Some(self.hasher.hash_one(user)),
+            None => peer.map(|peer| self.hasher.hash_one(network_of(peer))),
+        };
+        let is_below = |key| self.tokens_together.check_key(&(key % Self::MOST)).is_ok();
+        self.begin_change(Changer::Client(client, user)) && together.is_none_or(is_below)
     }
 
     /// Removes counters that are back at their start.
     pub(crate) fn purge(&self) {
         self.by_peer.retain_recent();
         self.changes.retain_recent();
-        self.tokens_for_user.retain_recent();
+        self.tokens_together.retain_recent();
     }
 }
 
@@ -157,16 +162,20 @@ mod tests {
         let attempts = Attempts::new();
         let [ada, bea] = ["ada", "bea"].map(|user| Subject::new(user).unwrap());
         let clients: Vec<_> = (0..20).map(|number| ClientId::new(format!("app-{number}")).unwrap()).collect();
+        let from = peer("192.0.2.1");
         let allowed = |user| {
-            let all = clients.iter().map(|client| (0..100).filter(|_| attempts.begin_tokens(client, user)).count());
-            all.collect::<Vec<_>>()
+            let begin = |client| (0..100).filter(|_| attempts.begin_tokens(client, user, Some(from))).count();
+            clients.iter().map(begin).collect::<Vec<_>>()
         };
         let of_ada = allowed(Some(&ada));
         // More tokens become allowed while the test runs.
         assert!((60..80).contains(&of_ada[0]), "{of_ada:?}");
         assert!((300..340).contains(&of_ada.iter().sum::<usize>()), "{of_ada:?}");
-        assert!(attempts.begin_tokens(&clients[0], Some(&bea)));
-        // Tokens without a user are stored for an hour only.
-        assert!(allowed(None).iter().all(|own| *own >= 60));
+        assert!(attempts.begin_tokens(&clients[0], Some(&bea), Some(from)));
+        // Regression: an application that was removed and registered again, with a new identifier, had a new allowance.
+        let for_themselves = allowed(None);
+        assert!((60..80).contains(&for_themselves[0]), "{for_themselves:?}");
+        assert!((300..340).contains(&for_themselves.iter().sum::<usize>()), "{for_themselves:?}");
+        assert!(attempts.begin_tokens(&ClientId::new("new").unwrap(), None, Some(peer("192.0.2.2"))));
     }
 }
