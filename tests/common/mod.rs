@@ -1,6 +1,9 @@
 //! Helpers for tests over HTTP: forms to send, responses to read.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
 
+#[cfg(feature = "jwt")]
+pub mod signed;
+
 use std::collections::BTreeMap;
 
 use base64::Engine;
