@@ -113,16 +113,14 @@ impl AuthorizationResponse {
     pub fn into_http(self) -> Response {
         let Self { endpoint, client, route, languages, outcome, stale, ask_first } = self;
         let out_of_band = route.target.is_out_of_band();
+        let return_target = stale.as_ref().and_then(StaleForm::return_target);
+        // The request starts again, now with a consent page.
+        if let (Outcome::Error(Error::Refused(Refusal::ConsentEnded)), Some(target)) = (&outcome, return_target) {
+            return Response::see_other(target.to_owned());
+        }
         match &outcome {
-            // The request starts again, now with a consent page.
-            Outcome::Error(Error::Refused(Refusal::ConsentEnded))
-                if let Some(target) = stale.as_ref().and_then(StaleForm::return_target) =>
-            {
-                Response::see_other(target.to_owned())
-            }
             // The client has already got the response to the first decision.
             Outcome::Error(error) if stale.is_some() => {
-                let return_target = stale.as_ref().and_then(StaleForm::return_target);
                 endpoint.pages.show_error(error, &languages, PageOf { return_target, ..PageOf::client(&client) })
             }
             Outcome::Error(error) => endpoint.respond_with_error(&client, &route, error, &languages, ask_first),
