@@ -15,7 +15,18 @@ const MAX_LEEWAY: Duration = Duration::minutes(1);
 
 /// Accepts what clients sign with their registered keys, for
 /// [`Builder::client_signatures`](crate::Builder::client_signatures). Clients can then authenticate with a key instead
-/// of a shared secret (`private_key_jwt`, RFC 7523 §2.2).
+/// of a shared secret (`private_key_jwt`, RFC 7523 §2.2), at every endpoint that authenticates clients. The metadata
+/// lists the method and the algorithms.
+///
+/// An assertion is a JWT that the client signs for one request:
+/// * `iss` and `sub` are the client identifier, and `aud` is the issuer identifier of the server alone, as a string or
+///   as a list with this one value. The URL of an endpoint is refused.
+/// * `exp` is at most ten minutes after `iat`, or after now if there is no `iat`.
+/// * `jti` has 1 to 256 bytes and is not used again: an assertion works once.
+/// * The type (`typ`) is `client-authentication+jwt`, `JWT` or missing. The text has at most 8 KiB.
+///
+/// Every refusal is `invalid_client` with the same description. The observer gets the precise reason:
+/// `Refusal::ClientAssertion`.
 ///
 /// ```
 /// use grantor::{AuthorizationServer, ClientSignatures, MemoryStorage};
@@ -78,6 +89,11 @@ impl ClientSignatures {
     pub const fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
+    }
+
+    /// Returns the algorithms that clients may use.
+    pub(crate) fn accepted(&self) -> &[Algorithm] {
+        &self.algorithms
     }
 
     /// Checks the settings.

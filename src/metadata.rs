@@ -134,10 +134,11 @@ const RESERVED: [&str; 13] = [
     "revocation_endpoint_auth_methods_supported",
     "introspection_endpoint",
     "introspection_endpoint_auth_methods_supported",
-    // Clients authenticate by secrets only, and the document is not signed.
+    // Absent on a server without `ClientSignatures`.
     "token_endpoint_auth_signing_alg_values_supported",
     "revocation_endpoint_auth_signing_alg_values_supported",
     "introspection_endpoint_auth_signing_alg_values_supported",
+    // The document is not signed.
     "signed_metadata",
 ];
 
@@ -157,8 +158,9 @@ pub(crate) fn describe<'a>(
     if dangers.allow_plain_pkce {
         challenge_methods.push("plain");
     }
-    let all_methods = AuthenticationMethod::ALL.map(AuthenticationMethod::as_str);
-    let with_proof: Vec<_> = all_methods.into_iter().filter(|name| *name != "none").collect();
+    let accepted = AuthenticationMethod::ALL.into_iter().filter(|method| server.accepts(*method));
+    let all_methods: Vec<_> = accepted.map(AuthenticationMethod::as_str).collect();
+    let with_proof: Vec<_> = all_methods.iter().filter(|name| **name != "none").collect();
 
     let mut document = Map::new();
     let mut insert = |name: &str, value: Value| document.insert(name.to_owned(), value);
@@ -182,6 +184,19 @@ pub(crate) fn describe<'a>(
     if let Some(url) = &urls.introspection {
         insert("introspection_endpoint", json!(url));
         insert("introspection_endpoint_auth_methods_supported", json!(with_proof));
+    }
+    #[cfg(feature = "jwt")]
+    if let Some(signatures) = &server.client_signatures {
+        for (endpoint, is_served) in [
+            ("token", true),
+            ("revocation", urls.revocation.is_some()),
+            ("introspection", urls.introspection.is_some()),
+        ] {
+            if is_served {
+                let name = format!("{endpoint}_endpoint_auth_signing_alg_values_supported");
+                insert(&name, json!(signatures.accepted()));
+            }
+        }
     }
     if let Some(resource) = &server.resource {
         insert("protected_resources", json!([resource.identifier]));

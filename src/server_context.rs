@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::api_context::ApiContext;
 use crate::authenticator::Authenticator;
-use crate::client::{AllowedScope, Client};
+use crate::client::{AllowedScope, AuthenticationMethod, Client};
 use crate::customizer::TokenCustomizer;
 use crate::env::{Clock, Entropy, in_microseconds};
 use crate::error::{EntropyError, Refusal, StorageError};
@@ -52,7 +52,6 @@ pub(crate) struct ServerContext {
     pub(crate) signing_keys: Option<Arc<dyn crate::jose::Keys>>,
     /// What verifies the texts that clients sign, if the server accepts any.
     #[cfg(feature = "jwt")]
-    #[expect(dead_code, reason = "used by client assertions and request objects")]
     pub(crate) client_signatures: Option<crate::client_signatures::ClientSignatures>,
     pub(crate) policy: Policy,
     pub(crate) scopes: Catalogue,
@@ -83,6 +82,20 @@ impl ServerContext {
     /// Returns the format of new access tokens, or `None` if they are opaque.
     pub(crate) fn format_of_new_tokens(&self) -> Option<&Arc<dyn SignedFormat>> {
         self.signed_format.as_ref().filter(|format| format.is_for_new_tokens())
+    }
+
+    /// Returns whether clients may authenticate by a method.
+    #[cfg_attr(not(feature = "jwt"), expect(clippy::unused_self, reason = "without signatures, it is constant"))]
+    pub(crate) const fn accepts(&self, method: AuthenticationMethod) -> bool {
+        match method {
+            #[cfg(feature = "jwt")]
+            AuthenticationMethod::PrivateKeyJwt => self.client_signatures.is_some(),
+            #[cfg(not(feature = "jwt"))]
+            AuthenticationMethod::PrivateKeyJwt => false,
+            AuthenticationMethod::ClientSecretBasic
+            | AuthenticationMethod::ClientSecretPost
+            | AuthenticationMethod::None => true,
+        }
     }
 
     /// Returns the current time. A token request reads it once for all its checks, and once more for the redemption of a

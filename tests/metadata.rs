@@ -608,6 +608,55 @@ async fn metadata_claims_hold_and_the_rest_is_refused() {
     }
 }
 
+/// Each announced algorithm authenticates a client at each endpoint, and no other algorithm does.
+// covers: CA-23 (RFC 9700 §2.5), JB-11 (RFC 8725 §3.1), MD-21 (RFC 8414 §2), B43
+#[tokio::test]
+#[cfg(feature = "jwt")]
+async fn client_signatures_announce_method_and_algorithms() {
+    use common::signed::{header, jwks, key, sign};
+    use grantor::jose::Algorithm;
+    use grantor::{Client, ClientSignatures, Clock};
+
+    let offered = [Algorithm::EdDsa, Algorithm::Rs256];
+    let t = TestServer::with(|builder| builder.client_signatures(ClientSignatures::new().algorithms(offered)));
+    let mut expected = TestServer::new().metadata_document().clone();
+    for endpoint in ["token", "revocation", "introspection"] {
+        let methods = expected[&format!("{endpoint}_endpoint_auth_methods_supported")].as_array_mut().unwrap();
+        methods.insert(2, json!("private_key_jwt"));
+        expected.insert(format!("{endpoint}_endpoint_auth_signing_alg_values_supported"), json!(["EdDSA", "RS256"]));
+    }
+    assert_eq!(document(&t.server), Value::Object(expected));
+
+    for algorithm in Algorithm::ALL {
+        let key = key(algorithm);
+        let client = Client::private_key_jwt(algorithm.name()).jwks(jwks(&key)).client_credentials();
+        let app = t.register(client.scope("user:read").build(), None).await;
+        for path in ["/token", "/revoke", "/introspect"] {
+            let now = t.clock.now().unix_timestamp();
+            let claims = json!({ "iss": app.id, "sub": app.id, "aud": ISSUER, "exp": now + 60, "jti": path });
+            let text = sign(&key, header(&key, "client-authentication+jwt"), claims).await;
+            let pairs = [
+                ("grant_type", "client_credentials"),
+                ("scope", "user:read"),
+                ("token", "unknown"),
+                ("client_assertion", text.as_str()),
+                ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+            ];
+            let status = t.server.handle(&Request::post_form(path, form(&pairs))).await.status();
+            assert_eq!(status, if offered.contains(&algorithm) { 200 } else { 401 }, "{path}, {algorithm}");
+        }
+    }
+
+    let t = TestServer::with(|builder| {
+        builder.client_signatures(ClientSignatures::new()).endpoints(|urls| {
+            urls.revocation = None;
+            urls.introspection = None;
+        })
+    });
+    let signing = t.metadata_document().keys().filter(|name| name.contains("signing_alg")).collect::<Vec<_>>();
+    assert_eq!(signing, ["token_endpoint_auth_signing_alg_values_supported"]);
+}
+
 // covers: MD-21 (RFC 8414 §2), B43
 #[tokio::test]
 async fn extension_grant_is_announced_and_works() {

@@ -1,10 +1,13 @@
 //! Client authentication (RFC 6749 §2.3). It is the same at every endpoint.
 
+use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+#[cfg(feature = "jwt")]
+use super::assertion::{ASSERTION_TYPE, Assertion};
 use super::request::ClientRequest;
 use super::{AuthenticationMethod, Client};
 use crate::authenticator::{ClientAttempt, Verdict};
@@ -29,6 +32,9 @@ pub struct AuthenticatedClient {
 pub(crate) enum ClientProof {
     /// With a secret.
     Secret,
+    /// With a signed assertion.
+    #[cfg(feature = "jwt")]
+    Assertion,
     /// Not authenticated, because it is a public client.
     None,
 }
@@ -59,6 +65,9 @@ pub(crate) const PARAMETERS_ABOUT_A_TOKEN: [&str; 6] = {
 enum Proof<'a> {
     /// A secret, with the method that presents it.
     Secret(ReadSecret<'a>, AuthenticationMethod),
+    /// A signed assertion.
+    #[cfg(feature = "jwt")]
+    Assertion(Assertion<'a>),
     /// The identifier alone.
     None,
 }
@@ -89,15 +98,17 @@ impl Caller {
         now: OffsetDateTime,
     ) -> Result<&AuthenticatedClient, Error> {
         let body_secret = request.params.get("client_secret")?.map(ClientSecret::new);
-        let (id, proof) = presented(request, body_secret.as_ref())?;
-        self.presented = if is_client_id(id) { server.find_client(id).await? } else { None };
+        let (id, proof) = presented(server, request, body_secret.as_ref())?;
+        self.presented = if is_client_id(&id) { server.find_client(&id).await? } else { None };
         let client = self.presented.as_deref();
         let (checked, proven) = match proof {
             Proof::None => (without_secret(client).map_err(Error::from), ClientProof::None),
+            #[cfg(feature = "jwt")]
+            Proof::Assertion(assertion) => (assertion.verify(server, client, now).await, ClientProof::Assertion),
             Proof::Secret(read, method) => {
                 let takes_raw = client.is_some_and(Client::may_send_raw_secret);
                 let attempt = ClientAttempt {
-                    client_id: id,
+                    client_id: &id,
                     // A client that must form-encode can't have sent this secret on purpose. Treat the attempt like one
                     // for an unknown client.
                     client: client.filter(|_| takes_raw || !read.only_raw),
@@ -140,13 +151,14 @@ impl Caller {
 /// Collects the identifier and the proof from the header and the body. Two proofs are an error, even if both are right
 /// (RFC 6749 §2.3).
 fn presented<'r, E>(
+    server: &'r ServerContext,
     request: &'r ClientRequest<'_, E>,
     body_secret: Option<&'r ClientSecret>,
-) -> Result<(&'r str, Proof<'r>), Refusal> {
+) -> Result<(Cow<'r, str>, Proof<'r>), Refusal> {
     let params = &request.params;
     let basic = request.credentials.as_ref().map_err(|refusal| *refusal)?.as_ref();
     let client_id = params.get("client_id")?;
-    let assertion = params.get("client_assertion")?.or(params.get("client_assertion_type")?);
+    let assertion = (params.get("client_assertion_type")?, params.get("client_assertion")?);
     let from_header = basic.map(|basic| {
         let read = ReadSecret { secret: &basic.secret, only_raw: basic.only_raw, raw: basic.raw_secret.as_ref() };
         Proof::Secret(read, AuthenticationMethod::ClientSecretBasic)
@@ -155,17 +167,44 @@ fn presented<'r, E>(
         Proof::Secret(ReadSecret { secret, only_raw: false, raw: None }, AuthenticationMethod::ClientSecretPost)
     });
     let proof = match (from_header, from_body, assertion) {
-        (None, None, None) => Proof::None,
-        (Some(proof), None, None) | (None, Some(proof), None) => proof,
-        (None, None, Some(_)) => return Err(Refusal::AuthenticationMethodNotAllowed),
+        (None, None, (None, None)) => Proof::None,
+        (Some(proof), None, (None, None)) | (None, Some(proof), (None, None)) => proof,
+        (None, None, (kind, text)) => proof_by_assertion(server, kind, text)?,
         _ => return Err(Refusal::SeveralAuthenticationMethods),
     };
-    match (basic, client_id) {
-        (Some(basic), Some(id)) if basic.id != id => Err(Refusal::ConflictingClientIds),
-        (Some(basic), _) => Ok((&basic.id, proof)),
-        (None, Some(id)) => Ok((id, proof)),
-        (None, None) => Err(Refusal::MissingClientAuthentication),
+    let id = match (basic, client_id, &proof) {
+        (Some(basic), Some(id), _) if basic.id != id => return Err(Refusal::ConflictingClientIds),
+        (Some(basic), _, _) => Cow::Borrowed(&*basic.id),
+        (None, Some(id), _) => Cow::Borrowed(id),
+        #[cfg(feature = "jwt")]
+        (None, None, Proof::Assertion(assertion)) => Cow::Owned(assertion.presented_client_id()?),
+        (None, None, _) => return Err(Refusal::MissingClientAuthentication),
+    };
+    Ok((id, proof))
+}
+
+/// Returns the proof of a request with one or both parameters of an assertion (RFC 7521 §4.2). A server that accepts no
+/// assertions refuses it and never ignores it.
+#[cfg(feature = "jwt")]
+fn proof_by_assertion<'r>(
+    server: &'r ServerContext,
+    assertion_type: Option<&str>,
+    text: Option<&'r str>,
+) -> Result<Proof<'r>, Refusal> {
+    match (&server.client_signatures, assertion_type, text) {
+        (Some(signatures), Some(ASSERTION_TYPE), Some(text)) => Ok(Proof::Assertion(Assertion { text, signatures })),
+        (Some(_), Some(ASSERTION_TYPE), None) => Err(Refusal::MissingClientAuthentication),
+        _ => Err(Refusal::AuthenticationMethodNotAllowed),
     }
+}
+
+#[cfg(not(feature = "jwt"))]
+const fn proof_by_assertion<'r>(
+    _: &'r ServerContext,
+    _: Option<&str>,
+    _: Option<&'r str>,
+) -> Result<Proof<'r>, Refusal> {
+    Err(Refusal::AuthenticationMethodNotAllowed)
 }
 
 /// Authenticates the client of a request at an endpoint of a capability or of the host app. A failure sends the same

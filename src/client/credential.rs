@@ -106,8 +106,9 @@ pub enum AuthenticationMethod {
 }
 
 impl AuthenticationMethod {
-    /// The methods that every server supports. The metadata lists them.
-    pub(crate) const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
+    /// Every method. The metadata lists those that the server accepts, in this order.
+    pub(crate) const ALL: [Self; 4] =
+        [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt, Self::None];
 
     /// Returns the name in the registry.
     #[must_use]
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn authentication_method_in_json_uses_registered_name() {
-        for method in AuthenticationMethod::ALL.into_iter().chain([AuthenticationMethod::PrivateKeyJwt]) {
+        for method in AuthenticationMethod::ALL {
             assert_eq!(serde_json::to_value(method).unwrap(), method.as_str());
         }
     }

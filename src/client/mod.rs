@@ -6,6 +6,8 @@
 //! redirect URI.
 
 mod allowed_scope;
+#[cfg(feature = "jwt")]
+mod assertion;
 pub(crate) mod auth;
 mod builder;
 mod credential;

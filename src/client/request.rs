@@ -70,6 +70,14 @@ impl<'a, E> ClientRequest<'a, E> {
         self.parameter("client_id", id).parameter("client_secret", secret.expose())
     }
 
+    /// Adds an assertion that the client has signed (RFC 7523 §2.2). It works once. Without a
+    /// [`client_id`](Self::client_id), its claim `sub` names the client.
+    #[cfg(feature = "jwt")]
+    pub fn client_assertion(self, assertion: &'a str) -> Self {
+        self.parameter("client_assertion_type", super::assertion::ASSERTION_TYPE)
+            .parameter("client_assertion", assertion)
+    }
+
     /// Adds any other parameter.
     pub fn parameter(mut self, name: &'a str, value: impl Into<Cow<'a, str>>) -> Self {
         self.params.push(name, value);

@@ -57,6 +57,9 @@ pub enum Refusal {
     AuthenticationMethodNotAllowed,
     /// The client's credentials are wrong or have expired.
     ClientAuthenticationFailed,
+    /// The assertion that should authenticate the client (`private_key_jwt`, RFC 7523 §2.2) is not accepted.
+    #[cfg(feature = "jwt")]
+    ClientAssertion(crate::jose::problem::JwtProblem),
 
     // The authorization endpoint.
     /// No client has the identifier, at the authorization endpoint. Anyone may learn that, because clients do not
@@ -338,6 +341,8 @@ impl Refusal {
             | Self::MissingClientAuthentication
             | Self::AuthenticationMethodNotAllowed
             | Self::ClientAuthenticationFailed => CLIENT,
+            #[cfg(feature = "jwt")]
+            Self::ClientAssertion(_) => CLIENT,
 
             Self::UnregisteredClient => (E::INVALID_CLIENT, "the client is not registered with this server"),
             Self::UnregisteredRedirectUri => (E::INVALID_REQUEST, "the redirect URI is not registered for this client"),

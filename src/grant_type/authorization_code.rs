@@ -80,6 +80,8 @@ const RETRY_WINDOW: Duration = Duration::seconds(10);
 fn is_retry(spent: &Spent, context: &GrantContext<'_>) -> bool {
     let is_proven = match context.client.proof() {
         ClientProof::Secret => true,
+        #[cfg(feature = "jwt")]
+        ClientProof::Assertion => true,
         // A public client proves only the verifier, which can leak together with the code.
         ClientProof::None => false,
     };

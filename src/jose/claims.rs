@@ -5,6 +5,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
+use super::problem::JwtProblem;
+
 /// The claims of a JWT whose signature was verified.
 pub(crate) struct Claims(Map<String, Value>);
 
@@ -12,6 +14,12 @@ pub(crate) struct Claims(Map<String, Value>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the claim {0} is malformed")]
 pub(crate) struct MalformedClaim(pub(crate) &'static str);
+
+impl From<MalformedClaim> for JwtProblem {
+    fn from(MalformedClaim(name): MalformedClaim) -> Self {
+        Self::MalformedClaim(name)
+    }
+}
 
 impl Claims {
     pub(super) const fn new(members: Map<String, Value>) -> Self {

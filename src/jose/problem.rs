@@ -1,7 +1,5 @@
 //! [`JwtProblem`]: why a signed text is not accepted.
 
-use super::claims::MalformedClaim;
-
 /// The reason why a signed text of a client is not accepted. The observer gets it; the client does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -58,10 +56,4 @@ pub enum JwtProblem {
     /// The text was used before (`jti`).
     #[error("the text was used before: sign a new one with another jti for each request")]
     Replayed,
-}
-
-impl From<MalformedClaim> for JwtProblem {
-    fn from(MalformedClaim(name): MalformedClaim) -> Self {
-        Self::MalformedClaim(name)
-    }
 }

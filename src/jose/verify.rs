@@ -78,6 +78,13 @@ pub(crate) fn verify(
     parse_object(&jws.payload).map(Claims::new).ok_or(JwtProblem::Malformed)
 }
 
+/// Returns the subject (`sub`) that a text claims, to find the keys that could verify it. The text may be forged.
+pub(crate) fn unverified_subject(text: &str, max_size: usize) -> Result<String, JwtProblem> {
+    let jws = parse(text, max_size).ok_or(JwtProblem::Malformed)?;
+    let claims = parse_object(&jws.payload).map(Claims::new).ok_or(JwtProblem::Malformed)?;
+    Ok(claims.text("sub")?.ok_or(JwtProblem::MissingClaim("sub"))?.to_owned())
+}
+
 /// Verifies a text that this server should have signed, with its own keys. If the text names a key that is not
 /// published, the keys are read again, because another node may just have generated it.
 ///

@@ -26,8 +26,8 @@ impl Builder {
         self.capability(keys)
     }
 
-    /// Accepts what clients sign: see [`ClientSignatures`](crate::ClientSignatures). Default: clients authenticate with
-    /// secrets only.
+    /// Accepts what clients sign: see [`ClientSignatures`](crate::ClientSignatures). Default: nothing; clients
+    /// authenticate with secrets only.
     pub fn client_signatures(mut self, signatures: crate::client_signatures::ClientSignatures) -> Self {
         self.client_signatures = Some(signatures);
         self

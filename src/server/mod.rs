@@ -365,6 +365,9 @@ impl AuthorizationServer {
     /// A public client sends only its identifier, which is no secret. If the endpoint needs proof of identity, check
     /// [`Client::is_confidential`].
     ///
+    /// An assertion (`private_key_jwt`) works once. So call this once for each request, and not before another endpoint
+    /// handles the same request.
+    ///
     /// ```
     /// use grantor::{AuthorizationServer, Params, Request, Response};
     ///

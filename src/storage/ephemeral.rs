@@ -3,10 +3,10 @@
 //! An entry is a value of at most 64 KiB under a key. The digest of the key alone identifies the entry. An entry has a
 //! version and a time at which it expires.
 //!
-//! The library stores here which consent forms were used, and how often the refreshes of a grant were repeated. The
-//! latter entries live as long as the grant may be idle. Later versions will add pushed requests, device codes before
-//! their approval, replay caches and deliveries. A store never interprets a value, and the library never stores a
-//! secret in plain text in one.
+//! The library stores here which consent forms and which client assertions were used, and how often the refreshes of a
+//! grant were repeated. The latter entries live as long as the grant may be idle. Later versions will add pushed
+//! requests, device codes before their approval, other replay caches and deliveries. A store never interprets a value,
+//! and the library never stores a secret in plain text in one.
 //!
 //! # The contract of `EphemeralStore`
 //! 1. **Linearizable.** Every later call on every node sees the effect of a call that has returned. A store reads no

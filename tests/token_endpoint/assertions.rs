@@ -1,4 +1,4 @@
-//! Client assertions are not offered: each is refused, and none is ignored.
+//! A server without `ClientSignatures` refuses each client assertion, and ignores none.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

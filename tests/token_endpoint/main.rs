@@ -5,6 +5,8 @@ mod support;
 
 mod assertions;
 mod authorization_code;
+#[cfg(feature = "jwt")]
+mod client_assertion;
 mod client_authentication;
 mod client_credentials;
 mod customizer;
