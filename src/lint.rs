@@ -32,7 +32,7 @@
 
 use time::OffsetDateTime;
 
-use crate::client::{Client, ClientWarning, RedirectUri};
+use crate::client::{AuthenticationMethod, Client, ClientWarning, RedirectUri};
 use crate::policy::{Dangerous, RefreshTokens};
 use crate::record::GrantType;
 use crate::scope::Scope;
@@ -99,6 +99,20 @@ pub enum ClientLint {
          member"
     )]
     IntrospectionAlgorithmNotServed(crate::jose::Algorithm),
+    /// The client authenticates by a method that the server does not accept, so it can't authenticate.
+    #[error(
+        "the authentication method {} of the client is not accepted by the server: set client_signatures, or register \
+         another method", .0.as_str()
+    )]
+    AuthenticationMethodNotServed(AuthenticationMethod),
+    /// The client authenticates by a key, but its registered algorithm or all its keys are for algorithms that the
+    /// server does not accept.
+    #[cfg(feature = "jwt")]
+    #[error(
+        "the client can't authenticate, because the server does not accept the algorithm of its keys or its \
+         token_endpoint_auth_signing_alg: accept the algorithm, or change the client"
+    )]
+    AuthenticationAlgorithmNotServed,
     /// The client has a [critical member](crate::client::ClientParts::unenforced_member) that this version does not
     /// enforce.
     #[error(
@@ -185,6 +199,9 @@ pub(crate) fn of_client(
     if has_secret && client.credentials().iter().all(|credential| !credential.is_live(now)) {
         found.push(ClientLint::CredentialsExpired);
     }
+    if client.signs_to_authenticate() {
+        found.extend(unserved_authentication(server, client));
+    }
     if client.is_resource_server() && !endpoints.introspection {
         found.push(ClientLint::IntrospectionNotServed);
     }
@@ -199,6 +216,24 @@ pub(crate) fn of_client(
 fn unserved_algorithm(server: &ServerContext, client: &Client) -> Option<crate::jose::Algorithm> {
     let offered = server.signing_keys.as_ref().map_or(&[][..], |keys| keys.algorithms());
     client.introspection_signed_response_alg().filter(|algorithm| !offered.contains(algorithm))
+}
+
+/// Returns the reason why a client with a key can't authenticate.
+#[cfg(feature = "jwt")]
+fn unserved_authentication(server: &ServerContext, client: &Client) -> Option<ClientLint> {
+    let Some(signatures) = &server.client_signatures else {
+        return Some(ClientLint::AuthenticationMethodNotServed(AuthenticationMethod::PrivateKeyJwt));
+    };
+    let own = client.token_endpoint_auth_signing_alg();
+    let has_key = |algorithm| client.jwks().is_none_or(|jwks| jwks.keys().iter().any(|key| key.is_for(algorithm)));
+    let may_use = |algorithm| own.is_none_or(|own| own == algorithm) && has_key(algorithm);
+    let is_served = signatures.accepted().iter().any(|algorithm| may_use(*algorithm));
+    (!is_served).then_some(ClientLint::AuthenticationAlgorithmNotServed)
+}
+
+#[cfg(not(feature = "jwt"))]
+const fn unserved_authentication(_: &ServerContext, _: &Client) -> Option<ClientLint> {
+    Some(ClientLint::AuthenticationMethodNotServed(AuthenticationMethod::PrivateKeyJwt))
 }
 
 fn scopes(server: &ServerContext, endpoints: &Served<'_>, client: &Client, found: &mut Vec<ClientLint>) {

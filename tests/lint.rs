@@ -310,3 +310,47 @@ fn warnings_of_a_client_are_findings() {
     let text = warning.to_string();
     assert_found(&plain(), &client, &[(ClientLint::Warning(warning), &text)]);
 }
+
+#[test]
+#[cfg(feature = "jwt")]
+fn client_whose_key_is_not_accepted_is_found() {
+    use grantor::ClientSignatures;
+    use grantor::client::AuthenticationMethod;
+    use grantor::jose::{Algorithm, JwkSet, SigningKey};
+
+    let key = |algorithm| SigningKey::generate(algorithm).unwrap().public_key().clone();
+    let jwks = |keys: &[Algorithm]| JwkSet::new(keys.iter().map(|algorithm| key(*algorithm))).unwrap();
+    let both = jwks(&[Algorithm::Es256, Algorithm::EdDsa]);
+    let by_key = |keys| Client::private_key_jwt("by-key").jwks(keys).client_credentials().scope("user:read");
+    let any = by_key(both.clone()).build().unwrap();
+    let only = by_key(both).token_endpoint_auth_signing_alg(Algorithm::Es256).build().unwrap();
+    let other = by_key(jwks(&[Algorithm::Es384])).build().unwrap();
+
+    let text = "the authentication method private_key_jwt of the client is not accepted by the server: set \
+                client_signatures, or register another method";
+    let not_served = (ClientLint::AuthenticationMethodNotServed(AuthenticationMethod::PrivateKeyJwt), text);
+    for client in [&any, &only, &other] {
+        assert_found(&plain(), client, std::slice::from_ref(&not_served));
+    }
+    let accepting = |algorithms: &[Algorithm]| {
+        let signatures = ClientSignatures::new().algorithms(algorithms.iter().copied());
+        server(|_| (), |builder| builder.client_signatures(signatures))
+    };
+    let text = "the client can't authenticate, because the server does not accept the algorithm of its keys or its \
+                token_endpoint_auth_signing_alg: accept the algorithm, or change the client";
+    let algorithm = [(ClientLint::AuthenticationAlgorithmNotServed, text)];
+    for (accepted, of_any, of_only, of_other) in [
+        (&Algorithm::ALL[..], &[][..], &[][..], &[][..]),
+        (&[Algorithm::Ed25519], &[], &algorithm, &algorithm),
+        (&[Algorithm::Es384, Algorithm::Es256], &[], &[], &[]),
+        (&[Algorithm::Rs256], &algorithm, &algorithm, &algorithm),
+    ] {
+        let t = accepting(accepted);
+        for (client, expected) in [(&any, of_any), (&only, of_only), (&other, of_other)] {
+            assert_found(&t, client, expected);
+        }
+    }
+    // The client does not authenticate with its key.
+    let app = app("app").jwks(jwks(&[Algorithm::Es384])).build().unwrap();
+    assert_found(&accepting(&[Algorithm::Rs256]), &app, &[]);
+}
