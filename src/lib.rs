@@ -485,6 +485,7 @@ pub mod secret;
 mod server;
 mod server_context;
 mod server_key;
+mod shared_call;
 mod signed_format;
 #[cfg(feature = "jwt")]
 mod single_flight;

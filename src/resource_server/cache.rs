@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use time::{Duration, OffsetDateTime};
 
 use super::answer::Answer;
-use super::shared_call::SharedCall;
 use crate::introspected::IntrospectedToken;
 use crate::secret::TokenHash;
+use crate::shared_call::SharedCall;
 
 pub(super) type Call = SharedCall<Answer>;
 

@@ -7,7 +7,6 @@ mod answer;
 mod builder;
 mod cache;
 mod introspector;
-mod shared_call;
 
 use std::fmt;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// A call and, once it is over, its output. Dropping its last `Arc` cancels the call.
-pub(super) struct SharedCall<T> {
+pub(crate) struct SharedCall<T> {
     state: Mutex<State<T>>,
     waiting: Arc<Waiting>,
     next_waiter: AtomicU64,
@@ -24,13 +24,13 @@ enum State<T> {
 struct Waiting(Mutex<HashMap<u64, Waker>>);
 
 impl<T: Clone> SharedCall<T> {
-    pub(super) fn new(call: impl Future<Output = T> + Send + 'static) -> Self {
+    pub(crate) fn new(call: impl Future<Output = T> + Send + 'static) -> Self {
         let state = Mutex::new(State::Running(Box::pin(call)));
         Self { state, waiting: Arc::default(), next_waiter: AtomicU64::new(0) }
     }
 
     /// Waits for the output. Returns `None` if the call panicked in another task.
-    pub(super) fn wait(self: Arc<Self>) -> Waiter<T> {
+    pub(crate) fn wait(self: Arc<Self>) -> Waiter<T> {
         let number = self.next_waiter.fetch_add(1, Ordering::Relaxed);
         Waiter { call: self, number }
     }
@@ -43,7 +43,7 @@ impl<T> fmt::Debug for SharedCall<T> {
 }
 
 /// The future of one waiting task.
-pub(super) struct Waiter<T> {
+pub(crate) struct Waiter<T> {
     call: Arc<SharedCall<T>>,
     number: u64,
 }
