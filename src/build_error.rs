@@ -110,6 +110,13 @@ pub enum BuildError {
     /// A [`ResourceServer`](crate::ResourceServer) can't be built.
     #[error("the resource server {0}")]
     ResourceServer(&'static str),
+    /// The policy allows fetches from the loopback interface, but the issuer is not on it. An attacker could then reach
+    /// services of the same machine.
+    #[error(
+        "fetch.allow_loopback_for_development is on, but the issuer is not on the loopback interface: turn it off, or \
+         use an issuer such as http://localhost:8080"
+    )]
+    LoopbackFetches,
     /// A server key is too weak: an attacker could guess the keys that are derived from it.
     #[error("a server key (current or previous) has fewer than 32 bytes or only zeros: use 32 random bytes")]
     ServerKey,

@@ -249,6 +249,20 @@ pub enum EventKind<'a> {
         /// The failure.
         error: &'a Error,
     },
+    /// A document could not be fetched from a URL that a client has registered, or the fetch was refused. Requests that
+    /// wait for the same fetch share this event. Each of them gets 503 and sends an event of its endpoint, unless the
+    /// server has an earlier copy of the document.
+    #[non_exhaustive]
+    FetchFailed {
+        /// The client that registered the URL. Its request may not be authenticated yet.
+        client_id: &'a ClientId,
+        /// The URL.
+        url: &'a str,
+        /// The purpose of the fetch.
+        purpose: FetchPurpose,
+        /// The reason: always [`Error::Fetch`].
+        error: &'a Error,
+    },
     /// A protected resource refused an access token.
     #[non_exhaustive]
     BearerRefused {
@@ -290,6 +304,24 @@ pub enum BearerRefusal {
     InsufficientScope,
     /// The API requires a user, but the token belongs to a client that acts on its own behalf.
     NoResourceOwner,
+}
+
+/// The purpose of a fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FetchPurpose {
+    /// To read the public keys of a client, from its `jwks_uri` (RFC 7591 §2).
+    ClientKeys,
+}
+
+impl FetchPurpose {
+    /// Returns a stable name for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientKeys => "client_keys",
+        }
+    }
 }
 
 /// Whether a repeated refresh comes from the peer of the first one. The whole addresses are compared.
@@ -368,6 +400,7 @@ impl EventKind<'_> {
             Self::GrantsRevoked { .. } => "grants_revoked",
             Self::GrantsRevocationFailed { .. } => "grants_revocation_failed",
             Self::KeysUnavailable { .. } => "keys_unavailable",
+            Self::FetchFailed { .. } => "fetch_failed",
             Self::BearerRefused { .. } => "bearer_refused",
         }
     }

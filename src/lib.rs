@@ -449,8 +449,10 @@ mod details;
 mod env;
 pub mod error;
 pub mod event;
+mod fetcher;
 pub mod grant_type;
 mod http;
+pub mod http_client;
 #[cfg(feature = "http")]
 mod http_types;
 mod identifier;
@@ -534,6 +536,8 @@ pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refus
 pub use crate::event::{Event, EventKind, Observer};
 #[doc(inline)]
 pub use crate::http::{Languages, Request, RequestContext, Response, ResponseError};
+#[doc(inline)]
+pub use crate::http_client::HttpClient;
 #[doc(inline)]
 pub use crate::introspect::{ActiveToken, Introspection, IntrospectionRequest};
 #[cfg(feature = "jwt")]

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::authenticator::{Authenticator, ClientAttempt, ResourceOwnerAttempt, SubjectStatus, Verdict};
 use crate::error::AuthenticatorError;
+use crate::http::network_of;
 use crate::record::Subject;
 
 /// An [`Authenticator`] that limits guessing. After too many failures from one peer for one client or user name, it
@@ -184,12 +185,7 @@ impl<A> Limiter<A> {
 }
 
 fn key(kind: &[u8], name: &str, peer: Option<IpAddr>) -> AttemptKey {
-    // A dual-stack socket shows IPv4 peers as IPv6 addresses of a single /64 network.
-    let peer = peer.map(|peer| match peer.to_canonical() {
-        // A /64 network belongs to one customer (RFC 6177).
-        IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() & (u128::MAX << 64)).into(),
-        peer @ IpAddr::V4(_) => peer,
-    });
+    let peer = peer.map(network_of);
     let name = Sha256::new().chain_update(kind).chain_update([0]).chain_update(name.as_bytes()).finalize().into();
     AttemptKey { peer, name }
 }

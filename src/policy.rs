@@ -6,6 +6,7 @@ use time::Duration;
 
 use crate::client::redirect_uri::{forbidden_scheme, scheme};
 use crate::client::{Client, RedirectUriClass};
+use crate::http_client::FetchPolicy;
 use crate::scope::Scope;
 
 /// The switches and lifetimes of a server for which the specifications leave a choice.
@@ -44,6 +45,7 @@ use crate::scope::Scope;
 /// | [`max_state`](Self::max_state) | 4,096 bytes |
 /// | [`max_body`](Self::max_body) | 65,536 bytes |
 /// | [`body_deadline`](Self::body_deadline) | 10 seconds |
+/// | [`fetch`](Self::fetch) | see [`FetchPolicy`] |
 /// | everything in [`dangerous`](Self::dangerous) | off |
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -137,6 +139,8 @@ pub struct Policy {
     /// that, the request gets 408. The time for the headers is a setting of the HTTP server: see [the
     /// manual](crate::manual::operators#time-and-concurrency). Default: 10 seconds.
     pub body_deadline: Duration,
+    /// The limits of fetches from URLs that clients register. Default: see [`FetchPolicy`].
+    pub fetch: FetchPolicy,
     dangerous: Dangerous,
 }
 
@@ -165,6 +169,7 @@ impl Default for Policy {
             max_state: 4_096,
             max_body: 65_536,
             body_deadline: Duration::seconds(10),
+            fetch: FetchPolicy::default(),
             dangerous: Dangerous::default(),
         }
     }
@@ -319,6 +324,9 @@ impl Policy {
         if self.max_body == 0 || self.max_state == 0 || !self.body_deadline.is_positive() {
             return Err(PolicyError::NoInput);
         }
+        if self.fetch.forbids_all() {
+            return Err(PolicyError::NoFetches);
+        }
         if let Some(name) = self.undotted_schemes.iter().find_map(|name| forbidden_scheme(name)) {
             return Err(PolicyError::ForbiddenScheme(name));
         }
@@ -375,6 +383,9 @@ pub enum PolicyError {
     /// A limit is so low that no request could be read.
     #[error("max_body and max_state must be at least 1, and body_deadline must be above zero")]
     NoInput,
+    /// A limit of fetches is so low that nothing could be fetched.
+    #[error("fetch allows no fetch: give each of its limits at least 1, a timeout above zero, and at least one port")]
+    NoFetches,
     /// A scheme that runs scripts, reads files or belongs to the browser or the operating system.
     #[error("undotted_schemes has {0:?}, which is never allowed in a redirect URI: remove it")]
     ForbiddenScheme(&'static str),

@@ -16,6 +16,7 @@ use crate::customizer::TokenCustomizer;
 use crate::env::{Clock, Entropy, in_microseconds};
 use crate::error::{EntropyError, Refusal, StorageError};
 use crate::event::{Event, EventKind, Observer};
+use crate::fetcher::Fetcher;
 use crate::policy::Policy;
 use crate::record::{ClientId, GrantType};
 use crate::scope::{Catalogue, Scope};
@@ -53,6 +54,8 @@ pub(crate) struct ServerContext {
     /// What verifies the texts that clients sign, if the server accepts any.
     #[cfg(feature = "jwt")]
     pub(crate) client_signatures: Option<crate::client_signatures::ClientSignatures>,
+    #[expect(dead_code, reason = "the keys of clients are fetched")]
+    pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) policy: Policy,
     pub(crate) scopes: Catalogue,
     pub(crate) clock: Arc<dyn Clock>,

@@ -10,8 +10,8 @@ use crate::record::{ClientId, Grant, Subject};
 /// An observer that forwards each event as a `tracing` event with the target `grantor`.
 ///
 /// The field `event` is the stable name of the event. The levels are:
-/// * `WARN` for replays, reuse of tokens, repeated refreshes by another peer, dropped members, and scopes that are not
-///   offered;
+/// * `WARN` for replays, reuse of tokens, repeated refreshes by another peer, dropped members, scopes that are not
+///   offered, and failed fetches with the requests that need them;
 /// * `ERROR` for failures of the storage, the authenticator, the source of randomness, the signing keys, the token
 ///   customizer and other parts of the host app;
 /// * `DEBUG` for `token_introspected`, because a resource server may cause one with each request to its API;
@@ -90,6 +90,11 @@ impl Observer for TracingObserver {
             EventKind::KeysUnavailable { error } => {
                 tracing::error!(target: "grantor", event = name, code = error.code().as_str(), %error);
             }
+            EventKind::FetchFailed { client_id, url, purpose, error } => {
+                let (client_id, purpose) = (client_id.as_str(), purpose.as_str());
+                let cause = cause_of(error);
+                tracing::warn!(target: "grantor", event = name, client_id, url, purpose, cause, %error);
+            }
             EventKind::BearerRefused { grant_id, client_id, code, reason, error } => {
                 let (grant_id, client_id) = (grant_id.map(tracing::field::display), client_id.map(ClientId::as_str));
                 if let Some(error) = error {
@@ -137,7 +142,16 @@ fn failed(name: &str, clients: [Option<&ClientId>; 2], grant_type: Option<&str>,
         tracing::info!(
             target: "grantor", event = name, client_id, presented_client_id, grant_type, code, reason = "throttled"
         );
+    } else if matches!(error, Error::Fetch(_)) {
+        tracing::warn!(target: "grantor", event = name, client_id, presented_client_id, grant_type, code, %error);
     } else {
         tracing::error!(target: "grantor", event = name, client_id, presented_client_id, grant_type, code, %error);
     }
+}
+
+/// Returns the quoted text of the last cause of a failed fetch. A fetch sends no secrets.
+fn cause_of(error: &Error) -> Option<String> {
+    let Error::Fetch(error) = error else { return None };
+    let causes = std::iter::successors(std::error::Error::source(&**error), |cause| cause.source());
+    causes.last().map(|cause| format!("{:?}", cause.to_string()))
 }

@@ -67,6 +67,11 @@ impl<'a> WebUrl<'a> {
         }
     }
 
+    /// Returns whether the host is an IP address, in any spelling.
+    pub(crate) fn is_address(&self) -> bool {
+        matches!(self.url.host(), Some(Host::Ipv4(_) | Host::Ipv6(_)))
+    }
+
     /// Returns whether the host is a domain name: not an address, and not `localhost`.
     pub(crate) fn has_named_host(&self) -> bool {
         match self.url.host() {

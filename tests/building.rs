@@ -150,7 +150,7 @@ fn issuer_is_loopback_or_https_and_has_no_query() {
 #[test]
 fn policy_that_contradicts_itself_builds_no_server() {
     type Change = fn(&mut Policy);
-    let cases: [(PolicyError, &str, &[Change]); 7] = [
+    let cases: [(PolicyError, &str, &[Change]); 8] = [
         (
             PolicyError::LifetimeTooShort,
             "a lifetime of the policy is below one second: set it to one second or more",
@@ -199,6 +199,18 @@ fn policy_that_contradicts_itself_builds_no_server() {
             PolicyError::NoInput,
             "max_body and max_state must be at least 1, and body_deadline must be above zero",
             &[|it| it.max_body = 0, |it| it.max_state = 0, |it| it.body_deadline = Duration::ZERO],
+        ),
+        (
+            PolicyError::NoFetches,
+            "fetch allows no fetch: give each of its limits at least 1, a timeout above zero, and at least one port",
+            &[
+                |it| it.fetch.timeout = Duration::ZERO,
+                |it| it.fetch.allowed_ports.clear(),
+                |it| it.fetch.max_at_once = 0,
+                |it| it.fetch.max_per_minute = 0,
+                |it| it.fetch.max_per_host = 0,
+                |it| it.fetch.max_per_peer = 0,
+            ],
         ),
     ];
     for (expected, message, changes) in cases {
@@ -718,6 +730,23 @@ fn malformed_endpoint_methods_do_not_build() {
     for bad in ["", "GET,POST", "get", "GET, ", "GET POST", "GET,  POST", "GET\r\nx: y"] {
         let text = "the capability part: the methods of its endpoint own are invalid: use a list like \"GET, POST\"";
         assert_eq!(refused(build().capability(Endpoints(Vec::leak(vec![("own", bad)])))), text, "{bad:?}");
+    }
+}
+
+#[test]
+fn loopback_fetches_need_an_issuer_on_loopback() {
+    let mut policy = Policy::default();
+    policy.fetch.allow_loopback_for_development = true;
+    for (issuer, builds) in [
+        ("http://localhost:8080", true),
+        ("http://127.0.0.1:8080", true),
+        ("https://[::1]", true),
+        ("https://id.example.com", false),
+        ("https://localhost.example.com", false),
+    ] {
+        let built = builder(issuer).policy(policy.clone()).built();
+        assert_eq!(built.is_ok(), builds, "{issuer}");
+        assert!(builds || matches!(built.unwrap_err(), BuildError::LoopbackFetches));
     }
 }
 

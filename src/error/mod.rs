@@ -6,6 +6,7 @@
 //! may see.
 
 mod code;
+mod fetch;
 mod refusal;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use time::Duration;
 #[doc(no_inline)]
 pub use self::code::ErrorCode;
 pub use self::code::InvalidErrorText;
+pub use self::fetch::{FetchError, FetchLimit, UrlError};
 pub use self::refusal::ExtensionRefusal;
 #[doc(no_inline)]
 pub use self::refusal::Refusal;
@@ -78,6 +80,9 @@ pub enum Error {
     /// `Retry-After`.
     #[error(transparent)]
     Introspection(#[from] Arc<IntrospectionError>),
+    /// A document could not be fetched from a URL that a client has registered. Answered with 503 and `Retry-After`.
+    #[error("a document could not be fetched: {0}")]
+    Fetch(#[from] Arc<FetchError>),
     /// An extension of the host app, such as a grant handler, broke its contract. The text says which rule.
     #[error("an extension of the host app broke its contract: {0}")]
     Misuse(&'static str),
@@ -125,7 +130,7 @@ impl Error {
             Self::Customizer(error) => error.is_unavailable(),
             Self::Signing(error) => error.is_unavailable(),
             Self::Authenticator(error) => error.is_unavailable(),
-            Self::SubjectStatus(_) | Self::Unenforced { .. } | Self::Introspection(_) => true,
+            Self::SubjectStatus(_) | Self::Unenforced { .. } | Self::Introspection(_) | Self::Fetch(_) => true,
             Self::Refused(_) | Self::Throttled { .. } | Self::Entropy(_) | Self::Misuse(_) => false,
         }
     }
@@ -266,6 +271,7 @@ mod tests {
             (Error::SubjectStatus(AuthenticatorError::new(cause())), 503, Some(5)),
             (Error::Unenforced { member: "crit".into() }, 503, Some(60)),
             (Arc::new(IntrospectionError::Busy).into(), 503, Some(5)),
+            (Arc::new(FetchError::Timeout).into(), 503, Some(5)),
             (AuthenticatorError::unavailable(cause()).into(), 503, Some(5)),
             (StorageError::new(cause()).into(), 500, None),
             (CustomizerError::new(cause()).into(), 500, None),

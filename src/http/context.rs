@@ -1,6 +1,6 @@
 //! [`RequestContext`]: the parts of a request other than its parameters.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::Request;
 
@@ -65,5 +65,15 @@ impl<'a> RequestContext<'a> {
     #[must_use]
     pub fn client_certificate(self) -> Option<&'a [u8]> {
         self.request.and_then(Request::client_certificate)
+    }
+}
+
+/// Returns the address that stands for all addresses of a customer, to count requests.
+pub(crate) fn network_of(peer: IpAddr) -> IpAddr {
+    // A dual-stack socket shows IPv4 peers as IPv6 addresses of a single /64 network.
+    match peer.to_canonical() {
+        // A /64 network belongs to one customer (RFC 6177).
+        IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() & (u128::MAX << 64)).into(),
+        peer @ IpAddr::V4(_) => peer,
     }
 }

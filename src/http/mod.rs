@@ -11,6 +11,7 @@ mod response;
 #[cfg(feature = "jwt")]
 pub(crate) use self::accept::prefers;
 pub use self::context::RequestContext;
+pub(crate) use self::context::network_of;
 pub use self::from_parts::ResponseError;
 pub use self::languages::Languages;
 pub use self::request::Request;

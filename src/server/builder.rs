@@ -17,7 +17,9 @@ use crate::client::auth::PARAMETERS_ABOUT_A_TOKEN;
 use crate::customizer::TokenCustomizer;
 use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::event::{NoObserver, Observer};
+use crate::fetcher::Fetcher;
 use crate::grant_type::GrantHandler;
+use crate::http_client::HttpClient;
 use crate::introspect::IntrospectionEndpoint;
 use crate::metadata::{self, EndpointUrls, path_of};
 use crate::params::{encode_component, is_parameter_name};
@@ -30,7 +32,7 @@ use crate::server_key::ServerKey;
 use crate::signed_format::SignedFormat;
 use crate::storage::{ClientStore, EphemeralStore, Storage};
 use crate::token::TokenEndpoint;
-use crate::web_url::is_served_securely;
+use crate::web_url::{WebUrl, is_served_securely};
 
 /// The first step of building a server. It has an issuer and needs a storage, the only setting without a default.
 #[derive(Debug)]
@@ -95,6 +97,7 @@ pub struct Builder {
     #[cfg(feature = "jwt")]
     pub(super) client_signatures: Option<crate::client_signatures::ClientSignatures>,
     resource: Option<ProtectedResource>,
+    http_client: Option<Arc<dyn HttpClient>>,
 }
 
 impl Builder {
@@ -115,6 +118,7 @@ impl Builder {
             #[cfg(feature = "jwt")]
             client_signatures: None,
             resource: None,
+            http_client: None,
             issuer,
             storage,
             clients,
@@ -304,6 +308,13 @@ impl Builder {
         self
     }
 
+    /// Sets the HTTP client that fetches documents from URLs that clients have registered. The limits are in
+    /// [`Policy::fetch`]. Default: none; a request that needs such a document gets 503.
+    pub fn http_client(mut self, client: impl HttpClient + 'static) -> Self {
+        self.http_client = Some(Arc::new(client));
+        self
+    }
+
     /// Checks all settings, claims the storage for the issuer, and returns the server.
     ///
     /// It claims the storage (see [`Storage::claim_issuer`]) after it has checked the settings, so that a server with
@@ -315,6 +326,10 @@ impl Builder {
     pub async fn build(mut self) -> Result<AuthorizationServer, BuildError> {
         check_issuer(&self.issuer)?;
         self.policy.check()?;
+        let is_on_loopback = |url: WebUrl<'_>| url.is_loopback_address() || url.is_localhost();
+        if self.policy.fetch.allow_loopback_for_development && !WebUrl::parse(&self.issuer).is_ok_and(is_on_loopback) {
+            return Err(BuildError::LoopbackFetches);
+        }
         let scopes = catalogue(&self.scopes, self.default_scope.as_deref())?;
         if let Some(scope) = self.policy.self_service_scope.as_ref().filter(|scope| !scope.is_subset(scopes.all())) {
             return Err(BuildError::SelfServiceScope(scope.as_str().to_owned()));
@@ -353,8 +368,11 @@ impl Builder {
             clock: Arc::clone(&self.clock),
             observer: Arc::clone(&self.observer),
         };
+        let api = Arc::new(api);
+        let fetcher = Fetcher::new(self.http_client, self.policy.fetch.clone(), Arc::clone(&api));
         let server = Arc::new(ServerContext {
-            api: Arc::new(api),
+            api,
+            fetcher: Arc::new(fetcher),
             encoded_issuer: encode_component(&self.issuer).collect(),
             issuer: self.issuer,
             storage: Shared(self.storage),
