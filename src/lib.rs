@@ -406,6 +406,7 @@
 //! | `axum` | `grantor::axum`, for axum 0.8: the endpoints as a router, extractors and responses; includes `http` |
 //! | `actix-web` | `grantor::actix`, for actix-web 4: the endpoints as routes of an actix-web app, extractors and responses |
 //! | `http` | conversions of [`Request`] and [`Response`] from and to the types of the crate `http`, which hyper and others use |
+//! | `http-client` | `http_client::GuardedHttpClient`, an HTTP client that connects only to public hosts |
 //! | `jwt` | `grantor::jose`: keys, signed access tokens and signed introspection responses; see [`manual::signing_keys`] |
 //! | `postgres` | [`storage::PostgresStorage`](storage): clients, grants and tokens in PostgreSQL, for one node or many |
 //! | `sqlite` | [`storage::SqliteStorage`](storage): clients, grants and tokens in an SQLite file, for one machine |

@@ -3,8 +3,14 @@
 //! The server checks each URL and counts each fetch before it calls the [`HttpClient`]. [`FetchPolicy`] has the limits.
 //! The feature `http-client` adds `GuardedHttpClient`, which also checks the addresses to which it connects.
 
+#[cfg(feature = "http-client")]
+mod address;
 mod exchange;
+#[cfg(feature = "http-client")]
+mod guarded;
 mod policy;
+#[cfg(feature = "http-client")]
+mod resolver;
 mod url;
 
 use std::sync::Arc;
@@ -12,7 +18,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::exchange::{GetRequest, GetResponse};
+#[cfg(feature = "http-client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http-client")))]
+pub use self::guarded::{GuardedHttpClient, GuardedHttpClientBuilder, SetupError};
 pub use self::policy::FetchPolicy;
+#[cfg(feature = "http-client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http-client")))]
+pub use self::resolver::{Resolver, SystemResolver};
 pub(crate) use self::url::check_url;
 #[doc(no_inline)]
 pub use crate::error::{FetchError, FetchLimit, UrlError};
