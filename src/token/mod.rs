@@ -151,15 +151,15 @@ impl TokenEndpoint {
             let now = context.now;
             let issued = match order {
                 Order::Open(order) => issue::open_grant(server, client, handler.grant_type(), order, peer, now).await?,
-                Order::Redeem(order) => match issue::redeem(server, client, order, peer, now).await? {
-                    Some(issued) => issued,
-                    // The redemption that won may have been slow, so it can be much later than this request. Measured
-                    // from an earlier time, it would look like a clock that is ahead.
-                    None => {
+                Order::Redeem(order) => {
+                    let Some(issued) = issue::redeem(server, client, order, peer, now).await? else {
+                        // The redemption that won may have been slow, so it can be much later than this request.
+                        // Measured from an earlier time, it would look like a clock that is ahead.
                         context.now = now.max(server.now());
                         continue;
-                    }
-                },
+                    };
+                    issued
+                }
                 Order::Repeat(order) => {
                     let repeated = match issue::repeat(server, client, &order, peer, now).await? {
                         Repetition::Answered(repeated) => *repeated,
