@@ -1,14 +1,18 @@
 //! [`ClientSignatures`]: verifies what clients sign (client assertions, RFC 7523; request objects, RFC 9101).
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
 use crate::build_error::BuildError;
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, FetchError};
+use crate::event::FetchPurpose;
+use crate::fetcher::{Fetch, Fetcher};
 use crate::jose::{Accepted, Algorithm, AwsLc, Claims, JwtProblem, Typ, Verifier, verify};
+use crate::published_keys::PublishedKeys;
 
 /// The greatest difference of clocks that can be allowed.
 const MAX_LEEWAY: Duration = Duration::minutes(1);
@@ -49,6 +53,8 @@ pub struct ClientSignatures {
     algorithms: Vec<Algorithm>,
     verifier: Arc<dyn Verifier>,
     leeway: Duration,
+    /// The keys that clients publish at a URL. A server sets it when it is built.
+    published: Option<Arc<PublishedKeys>>,
 }
 
 /// The kind of text that a caller expects of a client.
@@ -64,6 +70,8 @@ pub(crate) struct Expected<'a> {
     /// The longest time from `iat` (or from now) to `exp`.
     pub(crate) longest: Duration,
     pub(crate) needs_expiry: bool,
+    /// The peer of the request.
+    pub(crate) peer: Option<IpAddr>,
 }
 
 impl ClientSignatures {
@@ -75,7 +83,7 @@ impl ClientSignatures {
     /// Like [`new`](Self::new), with the algorithms and the cryptography of another verifier.
     pub fn verified_by(verifier: impl Verifier + 'static) -> Self {
         let algorithms = verifier.algorithms().to_vec();
-        Self { algorithms, verifier: Arc::new(verifier), leeway: Duration::seconds(30) }
+        Self { algorithms, verifier: Arc::new(verifier), leeway: Duration::seconds(30), published: None }
     }
 
     /// Accepts only these algorithms. The metadata lists them in this order. Default: every algorithm of the verifier.
@@ -112,29 +120,67 @@ impl ClientSignatures {
         Ok(())
     }
 
-    /// Verifies a text with the registered keys of its presumed signer, and checks the claims that every purpose has in
-    /// common. Returns the claims and the time until which the text is valid on this server, if it expires.
+    /// Fetches the keys that clients publish.
+    pub(crate) fn fetching(mut self, fetcher: &Arc<Fetcher>) -> Self {
+        self.published = Some(Arc::new(PublishedKeys::new(Arc::clone(fetcher))));
+        self
+    }
+
+    /// Verifies a text with the keys of its presumed signer, and checks the claims that every purpose has in common.
+    /// Returns the claims and the time until which the text is valid on this server, if it expires.
     ///
-    /// The outer error is a failure of the server.
-    #[expect(clippy::unused_async, reason = "keys that a client publishes are fetched")]
+    /// The outer error is a failure of the server, or the keys of the client could not be fetched.
     pub(crate) async fn verify(
         &self,
         text: &str,
         expected: &Expected<'_>,
         now: OffsetDateTime,
     ) -> Result<Result<(Claims, Option<OffsetDateTime>), JwtProblem>, Error> {
-        let Some(keys) = expected.client.jwks() else { return Ok(Err(JwtProblem::NoKeys)) };
         let algorithms = match &expected.algorithm {
             None => &self.algorithms[..],
             Some(only) if self.algorithms.contains(only) => std::slice::from_ref(only),
             Some(_) => return Ok(Err(JwtProblem::Algorithm)),
         };
         let accepted = Accepted { max_size: expected.max_size, typ: expected.typ, algorithms };
-        let verified = verify(text, accepted, keys.keys(), &*self.verifier);
+        let verified = match (expected.client.jwks(), expected.client.jwks_uri()) {
+            (Some(keys), _) => verify(text, accepted, keys.keys(), &*self.verifier),
+            (None, Some(url)) => self.verify_with_published(text, accepted, expected, url).await?,
+            (None, None) => Err(JwtProblem::NoKeys),
+        };
         Ok(verified.and_then(|claims| {
             let end = self.check_claims(&claims, expected, now)?;
             Ok((claims, end))
         }))
+    }
+
+    /// Verifies a text with keys that the client publishes. If no key fits, the client may have new keys.
+    async fn verify_with_published(
+        &self,
+        text: &str,
+        accepted: Accepted<'_>,
+        expected: &Expected<'_>,
+        url: &str,
+    ) -> Result<Result<Claims, JwtProblem>, Error> {
+        // A text that no key could verify causes no fetch.
+        match verify(text, accepted, &[], &*self.verifier) {
+            Err(JwtProblem::UnknownKey) => {}
+            other => return Ok(other),
+        }
+        let published = self.published.as_ref().ok_or_else(|| Arc::new(FetchError::NoClient))?;
+        let (url, client_id) = (url.to_owned(), expected.client.id().clone());
+        let fetch = Fetch { url, purpose: FetchPurpose::ClientKeys, client_id, peer: expected.peer };
+        let keys = published.get(&fetch).await?;
+        match verify(text, accepted, &keys, &*self.verifier) {
+            Err(problem @ (JwtProblem::UnknownKey | JwtProblem::Signature)) => {
+                let newer = published.get_newer(&fetch, &keys).await?;
+                if Arc::ptr_eq(&keys, &newer) {
+                    Ok(Err(problem))
+                } else {
+                    Ok(verify(text, accepted, &newer, &*self.verifier))
+                }
+            }
+            verified => Ok(verified),
+        }
     }
 
     /// Checks issuer, audience and times.
@@ -228,6 +274,7 @@ mod tests {
             algorithm: None,
             longest: Duration::minutes(10),
             needs_expiry,
+            peer: None,
         };
         let verified = ready(signatures.verify(&text, &expected, NOW)).unwrap();
         verified.map(|(_, end)| end.map(|end| (end - NOW).whole_seconds()))
@@ -312,8 +359,16 @@ mod tests {
         let refused = |signatures: &ClientSignatures, client: &Client, algorithm| {
             let typ = Typ::IsOrGeneral("client-authentication+jwt");
             let longest = Duration::minutes(10);
-            let expected =
-                Expected { client, issuer: ISSUER, typ, max_size: 8192, algorithm, longest, needs_expiry: true };
+            let expected = Expected {
+                client,
+                issuer: ISSUER,
+                typ,
+                max_size: 8192,
+                algorithm,
+                longest,
+                needs_expiry: true,
+                peer: None,
+            };
             ready(signatures.verify(&text, &expected, NOW)).unwrap().map(|(_, end)| end).err()
         };
         let all = ClientSignatures::new();

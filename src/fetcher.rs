@@ -1,5 +1,5 @@
 //! Fetches documents from URLs that clients have registered. It checks the URL, counts the fetch and reports a failure.
-#![allow(dead_code, reason = "the keys of clients are fetched soon")]
+#![cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "only keys of clients are fetched"))]
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::{Duration, OffsetDateTime};
 
 use crate::api_context::ApiContext;
-use crate::error::Error;
+use crate::error::{Error, FetchError, FetchLimit, UrlError};
 use crate::event::{EventKind, FetchPurpose};
 use crate::http::network_of;
-use crate::http_client::{FetchError, FetchLimit, FetchPolicy, GetRequest, GetResponse, HttpClient, check_url};
+use crate::http_client::{FetchPolicy, GetRequest, GetResponse, HttpClient, check_url};
 use crate::record::ClientId;
 
 /// The period of the limits.
@@ -33,7 +33,7 @@ impl FetchPurpose {
     /// Returns the accepted content types, and the maximum size.
     const fn content(self) -> (&'static str, usize) {
         match self {
-            Self::ClientKeys => ("application/jwk-set+json, application/json", 64 * 1_024),
+            Self::ClientKeys => ("application/jwk-set+json, application/json", 32 * 1_024),
         }
     }
 }
@@ -66,9 +66,14 @@ impl Fetcher {
         self.client.is_some()
     }
 
-    /// Returns the context of the server, with its clock.
-    pub(crate) const fn api(&self) -> &Arc<ApiContext> {
-        &self.api
+    /// Checks the form of a URL, with the ports and hosts that the policy allows.
+    pub(crate) fn check_url(&self, url: &str) -> Result<(), UrlError> {
+        check_url(url, &self.policy).map(drop)
+    }
+
+    /// Returns the time of the clock of the server.
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        self.api.now()
     }
 
     /// Fetches a document and reads it. The observer gets an event if that fails.
@@ -88,7 +93,7 @@ impl Fetcher {
                 let Fetch { url, purpose, client_id, peer } = fetch;
                 let told = Error::from(Arc::clone(&error));
                 let kind = EventKind::FetchFailed { client_id, url, purpose: *purpose, error: &told };
-                self.api.observe(*peer, self.api.now(), kind);
+                self.api.observe(*peer, self.now(), kind);
                 Err(error)
             }
         }
@@ -97,7 +102,7 @@ impl Fetcher {
     async fn send(&self, fetch: &Fetch) -> Result<GetResponse, FetchError> {
         let client = self.client.as_ref().ok_or(FetchError::NoClient)?;
         let host = check_url(&fetch.url, &self.policy)?;
-        let _running = self.begin(host, fetch.peer, self.api.now())?;
+        let _running = self.begin(host, fetch.peer, self.now())?;
         let (types, max_response) = fetch.purpose.content();
         client.get(&GetRequest::new(&fetch.url, &self.policy).accept(types, max_response)).await
     }

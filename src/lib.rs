@@ -478,6 +478,8 @@ mod params;
 mod pkce;
 pub mod policy;
 mod protected_resource;
+#[cfg(feature = "jwt")]
+mod published_keys;
 pub mod record;
 pub mod resource_server;
 mod revoke;

@@ -113,6 +113,14 @@ pub enum ClientLint {
          token_endpoint_auth_signing_alg: accept the algorithm, or change the client"
     )]
     AuthenticationAlgorithmNotServed,
+    /// The keys of the client are at a `jwks_uri`, but the server has no HTTP client to fetch them.
+    #[cfg(feature = "jwt")]
+    #[error("the jwks_uri of the client can't be fetched: set http_client, or replace jwks_uri by jwks")]
+    NoHttpClient,
+    /// The policy does not allow the `jwks_uri` of the client.
+    #[cfg(feature = "jwt")]
+    #[error("the jwks_uri of the client is not allowed by the policy: {0}")]
+    JwksUriNotAllowed(crate::error::UrlError),
     /// The client has a [critical member](crate::client::ClientParts::unenforced_member) that this version does not
     /// enforce.
     #[error(
@@ -207,8 +215,19 @@ pub(crate) fn of_client(
     }
     #[cfg(feature = "jwt")]
     found.extend(unserved_algorithm(server, client).map(ClientLint::IntrospectionAlgorithmNotServed));
+    #[cfg(feature = "jwt")]
+    found.extend(client.jwks_uri().and_then(|url| unfetched_keys(server, url)));
     found.extend(client.warnings().into_iter().map(ClientLint::Warning));
     found
+}
+
+/// Returns the reason why the server could not fetch the keys of a client.
+#[cfg(feature = "jwt")]
+fn unfetched_keys(server: &ServerContext, url: &str) -> Option<ClientLint> {
+    if !server.fetcher.has_client() {
+        return Some(ClientLint::NoHttpClient);
+    }
+    server.fetcher.check_url(url).err().map(ClientLint::JwksUriNotAllowed)
 }
 
 /// Returns the algorithm of the client's introspection responses if the server has no key for it.

@@ -54,7 +54,7 @@ pub(crate) struct ServerContext {
     /// What verifies the texts that clients sign, if the server accepts any.
     #[cfg(feature = "jwt")]
     pub(crate) client_signatures: Option<crate::client_signatures::ClientSignatures>,
-    #[expect(dead_code, reason = "the keys of clients are fetched")]
+    #[cfg_attr(not(feature = "jwt"), expect(dead_code, reason = "only keys of clients are fetched"))]
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) policy: Policy,
     pub(crate) scopes: Catalogue,

@@ -1,5 +1,7 @@
 //! Client authentication by a signed assertion (`private_key_jwt`, RFC 7523 §2.2).
 
+use std::net::IpAddr;
+
 use time::{Duration, OffsetDateTime};
 
 use super::{AuthenticationMethod, Client};
@@ -50,6 +52,7 @@ impl Assertion<'_> {
         &self,
         server: &ServerContext,
         client: Option<&Client>,
+        peer: Option<IpAddr>,
         now: OffsetDateTime,
     ) -> Result<(), Error> {
         let client = client.ok_or(Refusal::UnknownClient)?;
@@ -64,6 +67,7 @@ impl Assertion<'_> {
             algorithm: client.token_endpoint_auth_signing_alg(),
             longest: LONGEST,
             needs_expiry: true,
+            peer,
         };
         let verified = self.signatures.verify(self.text, &expected, now).await?;
         let (claims, end) = verified.map_err(Refusal::ClientAssertion)?;

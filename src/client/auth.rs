@@ -104,7 +104,9 @@ impl Caller {
         let (checked, proven) = match proof {
             Proof::None => (without_secret(client).map_err(Error::from), ClientProof::None),
             #[cfg(feature = "jwt")]
-            Proof::Assertion(assertion) => (assertion.verify(server, client, now).await, ClientProof::Assertion),
+            Proof::Assertion(assertion) => {
+                (assertion.verify(server, client, request.context.peer(), now).await, ClientProof::Assertion)
+            }
             Proof::Secret(read, method) => {
                 let takes_raw = client.is_some_and(Client::may_send_raw_secret);
                 let attempt = ClientAttempt {

@@ -1,6 +1,7 @@
 //! The keys of a client that signs: client assertions (RFC 7523) and request objects (RFC 9101).
 
 use super::{AuthenticationMethod, Client, ClientBuilder, ClientError, ClientParts, ClientType};
+use crate::http_client::check_registered_url;
 use crate::jose::{Algorithm, JwkSet};
 
 impl Client {
@@ -27,6 +28,13 @@ impl Client {
     #[must_use]
     pub const fn jwks(&self) -> Option<&JwkSet> {
         self.parts.jwks.as_ref()
+    }
+
+    /// Returns the URL of the public keys (`jwks_uri`, RFC 7591 §2), from which the server fetches them when it needs
+    /// them.
+    #[must_use]
+    pub fn jwks_uri(&self) -> Option<&str> {
+        self.parts.jwks_uri.as_deref()
     }
 
     /// Returns the only algorithm that the client may use to authenticate (`token_endpoint_auth_signing_alg`, OpenID
@@ -57,6 +65,13 @@ impl ClientBuilder {
         self.with(|parts| parts.jwks = Some(keys))
     }
 
+    /// Sets the URL of the public keys, see [`Client::jwks_uri`]. The client can then replace its keys without a change
+    /// of its registration. The server needs an [HTTP client](crate::Builder::http_client).
+    pub fn jwks_uri(self, url: impl Into<String>) -> Self {
+        let url = url.into();
+        self.with(|parts| parts.jwks_uri = Some(url))
+    }
+
     /// Restricts the client to one algorithm when it authenticates, see [`Client::token_endpoint_auth_signing_alg`].
     pub fn token_endpoint_auth_signing_alg(self, algorithm: Algorithm) -> Self {
         self.with(|parts| parts.token_endpoint_auth_signing_alg = Some(algorithm))
@@ -77,6 +92,10 @@ impl ClientBuilder {
 impl ClientParts {
     /// Checks that a client that signs has the keys for it.
     pub(super) fn check_keys(&self) -> Result<(), ClientError> {
+        if let Some(url) = &self.jwks_uri {
+            check_registered_url(url).map_err(ClientError::JwksUri)?;
+            return if self.jwks.is_some() { Err(ClientError::TwoKeySources) } else { Ok(()) };
+        }
         let authenticates = self.token_endpoint_auth_method == Some(AuthenticationMethod::PrivateKeyJwt);
         let Some(keys) = &self.jwks else {
             let needs_keys = authenticates || self.require_signed_request_object;
@@ -94,6 +113,7 @@ impl ClientParts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::UrlError;
     use crate::jose::PublicKey;
 
     fn keys() -> JwkSet {
@@ -120,6 +140,26 @@ mod tests {
     #[test]
     fn client_that_signs_has_suitable_keys() {
         assert_eq!(by_key().build().unwrap_err(), ClientError::NoKeys);
+        let with_url = |url: &str| by_key().jwks_uri(url).build();
+        for url in
+            ["https://app.example/jwks", "https://app.example:8443/", "http://localhost:8080/jwks", "https://[::1]/"]
+        {
+            assert_eq!(with_url(url).unwrap().jwks_uri(), Some(url));
+        }
+        for (url, problem) in [
+            ("http://app.example/jwks", UrlError::Scheme),
+            ("https://app.example/jwks#a", UrlError::Fragment),
+            ("https://a:b@app.example/jwks", UrlError::UserInfo),
+            ("https://10.0.0.1/jwks", UrlError::Address),
+            ("https://intranet/jwks", UrlError::Name),
+            ("http://127.1/jwks", UrlError::Malformed),
+            ("/jwks", UrlError::Malformed),
+            (&format!("https://app.example/{}", "a".repeat(2_048)), UrlError::TooLong),
+        ] {
+            assert_eq!(with_url(url).unwrap_err(), ClientError::JwksUri(problem), "{url:.60}");
+        }
+        let two = by_key().jwks(keys()).jwks_uri("https://app.example/jwks").build();
+        assert_eq!(two.unwrap_err(), ClientError::TwoKeySources);
         let app = || Client::public("app").authorization_code(["https://app.example/cb"]);
         assert_eq!(app().require_signed_request_object().build().unwrap_err(), ClientError::NoKeys);
         assert!(app().require_signed_request_object().jwks(keys()).build().is_ok());

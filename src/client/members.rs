@@ -225,6 +225,8 @@ members! {
     token_endpoint_auth_method: Option<AuthenticationMethod> = None, Anyone restricts;
     /// See [`Client::jwks`](super::Client::jwks).
     jwks: Option<crate::jose::JwkSet> = None, Anyone [feature = "jwt"];
+    /// See [`Client::jwks_uri`](super::Client::jwks_uri).
+    jwks_uri: Option<String> = None, Anyone [feature = "jwt"];
     /// See [`Client::token_endpoint_auth_signing_alg`](super::Client::token_endpoint_auth_signing_alg).
     token_endpoint_auth_signing_alg: Option<crate::jose::Algorithm> = None, Anyone restricts [feature = "jwt"];
     /// See [`Client::request_object_signing_alg`](super::Client::request_object_signing_alg).
@@ -367,6 +369,7 @@ mod tests {
                 values[name] = json!("ES256");
             }
             values["jwks"] = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "A".repeat(43) }] });
+            values["jwks_uri"] = json!("https://app.example/jwks");
             values["require_signed_request_object"] = json!(true);
         }
         let mut members = values.as_object().unwrap().clone();

@@ -46,8 +46,16 @@ pub enum ClientError {
     ConfidentialWithoutCredentials,
     /// A client that must sign has no keys (RFC 7591 §2).
     #[cfg(feature = "jwt")]
-    #[error("a client that signs must have keys: set jwks")]
+    #[error("a client that signs must have keys: set jwks or jwks_uri")]
     NoKeys,
+    /// The client has both `jwks` and `jwks_uri` (RFC 7591 §2).
+    #[cfg(feature = "jwt")]
+    #[error("a client must not have both jwks and jwks_uri: remove one of them")]
+    TwoKeySources,
+    /// The URL of the keys is not one that a server may fetch. `http` is allowed on the loopback interface.
+    #[cfg(feature = "jwt")]
+    #[error("the jwks_uri is not valid: {0}")]
+    JwksUri(crate::error::UrlError),
     /// The client must sign with an algorithm for which it has no key.
     #[cfg(feature = "jwt")]
     #[error("no key of jwks is for the algorithm {0}: add a key, or register another algorithm")]

@@ -30,7 +30,7 @@ impl<'a> GetRequest<'a> {
     }
 
     /// Sets the accepted content types and the maximum size.
-    #[allow(dead_code, reason = "the keys of clients are fetched soon")]
+    #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "only keys of clients are fetched"))]
     pub(crate) const fn accept(mut self, types: &'static str, max_response: usize) -> Self {
         (self.accept, self.max_response) = (types, max_response);
         self

@@ -25,6 +25,8 @@ pub use self::policy::FetchPolicy;
 #[cfg(feature = "http-client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http-client")))]
 pub use self::resolver::{Resolver, SystemResolver};
+#[cfg(feature = "jwt")]
+pub(crate) use self::url::check_registered_url;
 pub(crate) use self::url::check_url;
 #[doc(no_inline)]
 pub use crate::error::{FetchError, FetchLimit, UrlError};

@@ -29,6 +29,17 @@ const PRIVATE_NAMES: [&str; 14] = [
     "test",
 ];
 
+/// Checks the form of a URL that a client registers, with any port. The loopback interface is allowed; each fetch checks
+/// whether the policy allows it, too.
+#[cfg(feature = "jwt")]
+pub(crate) fn check_registered_url(text: &str) -> Result<(), UrlError> {
+    let url = parse(text)?;
+    if url.is_loopback_address() || url.is_localhost() {
+        return if is_as_written(&url) { Ok(()) } else { Err(UrlError::Malformed) };
+    }
+    check_public(&url)
+}
+
 /// Checks the form of a URL, and returns its host.
 pub(crate) fn check_url(text: &str, policy: &FetchPolicy) -> Result<Box<str>, UrlError> {
     let url = parse(text)?;

@@ -369,10 +369,9 @@ impl Builder {
             observer: Arc::clone(&self.observer),
         };
         let api = Arc::new(api);
-        let fetcher = Fetcher::new(self.http_client, self.policy.fetch.clone(), Arc::clone(&api));
+        let fetcher = Arc::new(Fetcher::new(self.http_client, self.policy.fetch.clone(), Arc::clone(&api)));
         let server = Arc::new(ServerContext {
             api,
-            fetcher: Arc::new(fetcher),
             encoded_issuer: encode_component(&self.issuer).collect(),
             issuer: self.issuer,
             storage: Shared(self.storage),
@@ -385,7 +384,7 @@ impl Builder {
             #[cfg(feature = "jwt")]
             signing_keys: self.signing_keys.map(|keys| keys.keys),
             #[cfg(feature = "jwt")]
-            client_signatures: self.client_signatures,
+            client_signatures: self.client_signatures.map(|signatures| signatures.fetching(&fetcher)),
             policy: self.policy,
             scopes,
             clock: self.clock,
@@ -393,6 +392,7 @@ impl Builder {
             observer: self.observer,
             server_key,
             resource,
+            fetcher,
         });
         let token = TokenEndpoint::new(Arc::clone(&server), urls.authorization.is_some(), self.extensions);
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server));

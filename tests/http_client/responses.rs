@@ -21,6 +21,7 @@ async fn result_of(reply: Reply) -> String {
 
 const MAX: usize = 64 * 1_024;
 
+// covers: KM-17 (RFC 8725bis §3.10)
 #[tokio::test]
 async fn body_is_read_up_to_the_maximum() {
     let (full, large) = (vec![b'a'; MAX], vec![b'a'; MAX + 1]);
@@ -50,6 +51,7 @@ async fn body_is_read_up_to_the_maximum() {
     }
 }
 
+// covers: KM-17 (RFC 8725bis §3.10)
 #[tokio::test]
 async fn redirect_is_not_followed() {
     let trap = Server::start(Reply::Silence).await;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::local::{Names, Reply, Server, client, get, on_loopback, outcome};
 
+// covers: KM-17 (RFC 8725bis §3.10)
 #[tokio::test(start_paused = true)]
 async fn slow_server_is_given_up_after_the_timeout() {
     for (name, reply) in [

@@ -80,6 +80,7 @@ const URLS: &[(&str, &str)] = &[
     ("", "url: Malformed"),
 ];
 
+// covers: KM-17 (RFC 8725bis §3.10), B33
 #[tokio::test]
 async fn hostile_url_is_refused_without_connection() {
     let trap = Server::start(Reply::Silence).await;
@@ -134,6 +135,7 @@ const ADDRESSES: &[(&str, &str)] = &[
     ("1.1.1.1 2002:a00:1::", "2002:a00:1::"),
 ];
 
+// covers: KM-17 (RFC 8725bis §3.10), B33
 #[tokio::test]
 async fn name_with_an_address_that_is_not_public_gets_no_connection() {
     let trap = Server::start(Reply::Silence).await;

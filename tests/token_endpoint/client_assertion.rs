@@ -3,6 +3,7 @@
 mod accepted;
 mod broken;
 mod endpoints;
+mod published_keys;
 mod replays;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

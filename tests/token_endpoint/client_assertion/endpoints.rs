@@ -12,7 +12,7 @@ use crate::common::signed::{header, jwks, key, sign, with};
 use crate::common::{form, text};
 
 /// A capability whose endpoint returns its client.
-struct WhoAmI;
+pub(super) struct WhoAmI;
 
 #[async_trait]
 impl Capability for WhoAmI {
@@ -33,7 +33,7 @@ impl Capability for WhoAmI {
 }
 
 /// The paths, and the event of a refused request.
-const ENDPOINTS: [(&str, &str); 5] = [
+pub(super) const ENDPOINTS: [(&str, &str); 5] = [
     ("/token", "token_refused"),
     ("/revoke", "revocation_refused"),
     ("/introspect", "introspection_refused"),
@@ -42,7 +42,7 @@ const ENDPOINTS: [(&str, &str); 5] = [
 ];
 
 /// Sends a request to an endpoint. `/notes` belongs to the host.
-async fn send(t: &TestServer, path: &str, pairs: &[(&str, &str)]) -> Response {
+pub(super) async fn send(t: &TestServer, path: &str, pairs: &[(&str, &str)]) -> Response {
     let others = [("grant_type", "client_credentials"), ("scope", "user:read"), ("token", "unknown")];
     let request = Request::post_form(path, form(&[&others[..], pairs].concat()));
     match path {
