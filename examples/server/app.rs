@@ -101,7 +101,7 @@ impl App {
             .page_templates(OwnPages)
             .server_key(&secret, &[]);
         #[cfg(feature = "jwt")]
-        let builder = signing::add(builder, flags, Arc::clone(&storage), &secret)?;
+        let builder = signing::add(signing::accept(builder, flags), flags, Arc::clone(&storage), &secret)?;
         let builder = builder.scope(registration::SCOPE, registration::DESCRIPTION);
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
         let oauth = builder.build().await.map_err(|error| explain(error, flags))?;

@@ -110,11 +110,18 @@ impl ClientMetadata {
         Client::from_parts(parts).map_err(|error| error.to_string())
     }
 
-    /// Returns the type of the client. A client with a secret is confidential.
+    /// Returns the type of the client. A client with a secret, or with a key to authenticate, is confidential.
     fn client_type(&self) -> Result<ClientType, &'static str> {
         let native = self.application_type == ApplicationType::Native;
+        let method = self.members.get("token_endpoint_auth_method").and_then(Value::as_str);
+        let has_key = method == Some("private_key_jwt");
         match &self.client_secret {
             Some(_) if native => Err("a native application can't keep a secret: remove client_secret"),
+            Some(_) if has_key => Err("a client with a key needs no secret: remove client_secret"),
+            None if native && has_key => {
+                Err("a native application can't keep a key: use another authentication method")
+            }
+            None if has_key => Ok(ClientType::Confidential),
             Some(secret) if secret.is_empty() || !secret.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) => {
                 Err("client_secret must have at least one character, and only printable ASCII characters")
             }
@@ -230,6 +237,31 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "jwt")]
+    #[test]
+    fn client_with_a_key_is_confidential_and_has_no_secret() {
+        let client = |members: &str| {
+            let method = r#""token_endpoint_auth_method":"private_key_jwt","grant_types":["client_credentials"]"#;
+            read(&format!("{{\"client_id\":\"a\",{method}{members}}}"), false)
+        };
+        let key = r#"{"kty":"OKP","crv":"Ed25519","kid":"2026","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let algorithm = r#","token_endpoint_auth_signing_alg":"EdDSA""#;
+        let by_key = client(&format!(r#","jwks":{{"keys":[{key}]}}{algorithm}"#)).unwrap();
+        assert!(by_key.is_confidential() && by_key.credentials().is_empty());
+        assert!(by_key.allows_authentication_method(AuthenticationMethod::PrivateKeyJwt));
+        assert_eq!(by_key.jwks().unwrap().keys()[0].id(), Some("2026"));
+        let private = key.replace('}', r#","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}"#);
+        for (members, expected) in [
+            (String::new(), "must have keys"),
+            (format!(r#","jwks":{{"keys":[{private}]}}"#), "private or symmetric key"),
+            (format!(r#","jwks":{{"keys":[{key}]}},"token_endpoint_auth_signing_alg":"RS256""#), "RS256"),
+            (format!(r#","jwks":{{"keys":[{key}]}},"token_endpoint_auth_signing_alg":"HS256""#), "HS256"),
+        ] {
+            let problem = client(&members).unwrap_err();
+            assert!(problem.contains(expected) && !problem.contains("nWGxne"), "{members}: {problem}");
+        }
+    }
+
     #[test]
     fn metadata_that_contradicts_itself_is_refused() {
         let contradictions = [
@@ -242,6 +274,8 @@ mod tests {
             (r#""client_secret":"""#, "client_secret"),
             (r#""client_secret":"x","token_endpoint_auth_method":"none""#, "confidential client"),
             (r#""client_secret":"x","application_type":"native""#, "native"),
+            (r#""token_endpoint_auth_method":"private_key_jwt","client_secret":"x""#, "needs no secret"),
+            (r#""token_endpoint_auth_method":"private_key_jwt","application_type":"native""#, "native"),
             (r#""clientname":"x""#, "\"clientname\" is unknown"),
             (r#""scope":1"#, "scope: "),
             (r#""client_name":"A","client_name":"B""#, "duplicate field `client_name`"),

@@ -54,8 +54,9 @@ pub(crate) struct Flags {
     pub(crate) storage: Option<String>,
 
     /// Clients to add or to update, instead of the built-in ones: a JSON array with the member names of RFC 7591,
-    /// `resource_server` for an API that introspects tokens, and `first_party` for an app of your own. Other clients
-    /// stay as they are.
+    /// `resource_server` for an API that introspects tokens, and `first_party` for an app of your own. A client with a
+    /// key instead of a secret has the `token_endpoint_auth_method` `private_key_jwt` and its public keys in `jwks`
+    /// (feature `jwt`). Other clients stay as they are.
     #[arg(long, value_name = "FILE")]
     pub(crate) clients: Option<PathBuf>,
 
@@ -142,6 +143,8 @@ pub(crate) enum AccessTokenFormat {
 pub(crate) enum Capability {
     /// Signing keys, published at /jwks (feature `jwt`).
     SigningKeys,
+    /// Clients that authenticate by signatures, without a secret (feature `jwt`).
+    ClientSignatures,
 }
 
 impl Flags {

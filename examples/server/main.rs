@@ -17,12 +17,23 @@
 //! | `api.rs`, `registration.rs` | a protected API for users' data, and one for an application's own registration |
 //! | `applications.rs`, `manage.rs` | registering, changing and removing clients |
 //! | `connected.rs` | listing and revoking grants |
-//! | `secret.rs`, `signing.rs` | the secret of the server, and its signing keys |
+//! | `secret.rs`, `signing.rs` | the secret of the server, its signing keys, and what clients sign |
 //! | `purge.rs` | removing expired records |
 //! | `serve.rs` | deadlines for slow clients, a limit on connections, and graceful shutdown |
 //! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `setup.rs`, `intro.rs` | configuration and start-up |
 //! | `page.rs` | the layout of all pages; `maud` escapes what is put into them |
 //! | `demo/` | a client of this server |
+//!
+//! # A client without a secret
+//! With the feature `jwt`, a client can authenticate with a key (`private_key_jwt`). It makes the key itself, and the
+//! file of `--clients` has only the public half:
+//!
+//! ```json
+//! [{"client_id": "reports", "token_endpoint_auth_method": "private_key_jwt", "grant_types": ["client_credentials"],
+//!   "jwks": {"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "2026", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}}]
+//! ```
+//!
+//! The page "Clients without shared secrets" of the manual explains the assertion that such a client sends.
 //!
 //! # An application's own registration
 //! An application reads and changes its name, website and redirect URIs at `/api/application`. It uses an access token

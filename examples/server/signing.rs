@@ -1,14 +1,23 @@
-//! The signing keys of the server. They are in its storage, and the library rotates them.
+//! Signatures: the signing keys of the server, which are in its storage and which the library rotates, and what clients
+//! sign with keys of their own.
 
 use std::sync::Arc;
 
 use grantor::jose::{Algorithm, WrappingKey};
 use grantor::storage::AnyStorage;
-use grantor::{Builder, RotatingKeys, SigningKeys};
+use grantor::{Builder, ClientSignatures, RotatingKeys, SigningKeys};
 
 use crate::flags::{AccessTokenFormat, Flags};
 use crate::session::random_bytes;
 use crate::{StartError, storage};
+
+/// Lets clients authenticate by signatures, unless `--without client-signatures` was given.
+pub(crate) fn accept(builder: Builder, flags: &Flags) -> Builder {
+    if flags.is_without(crate::flags::Capability::ClientSignatures) {
+        return builder;
+    }
+    builder.client_signatures(ClientSignatures::new())
+}
 
 /// Adds signing keys to the server, unless `--without signing-keys` was given.
 pub(crate) fn add(

@@ -3,6 +3,7 @@
 mod absurd_values;
 mod api_scopes;
 mod application_registration;
+mod client_keys;
 mod connected_applications;
 mod consent_page;
 mod guessing;
