@@ -26,6 +26,10 @@ pub mod with_your_stack {}
 pub mod machines {}
 
 #[doc = include_str!("links.md")]
+#[cfg_attr(not(doctest), doc = include_str!("clients_without_shared_secrets.md"))]
+pub mod clients_without_shared_secrets {}
+
+#[doc = include_str!("links.md")]
 #[cfg_attr(not(doctest), doc = include_str!("separate_api.md"))]
 pub mod separate_api {}
 

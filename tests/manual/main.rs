@@ -1,5 +1,7 @@
 //! Checks the manual against the code: reads pages and sources as text, and compiles and runs the code of the pages.
 
+#[cfg(feature = "jwt")]
+mod clients_without_shared_secrets;
 mod defaults;
 #[cfg(all(feature = "actix-web", feature = "testing"))]
 mod machines;
