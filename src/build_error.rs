@@ -49,6 +49,12 @@ pub enum BuildError {
         "the password grant is allowed, but the server has no authenticator: set one, or turn off allow_password_grant"
     )]
     PasswordWithoutAuthenticator,
+    /// The policy demands signed request objects, but the server accepts none.
+    #[error(
+        "the policy demands signed request objects, but the server accepts none: set client_signatures with \
+         request_objects, or turn off require_signed_request_object"
+    )]
+    RequestObjectsNotAccepted,
     /// The grant type of an extension grant is built in or has another handler (RFC 6749 §4.5).
     #[error(
         "the extension grant {0:?} uses a grant type that is taken: name it by an absolute URI that no other grant uses"

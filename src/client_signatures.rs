@@ -55,6 +55,7 @@ pub struct ClientSignatures {
     leeway: Duration,
     /// The keys that clients publish at a URL. A server sets it when it is built.
     published: Option<Arc<PublishedKeys>>,
+    request_objects: bool,
 }
 
 /// The kind of text that a caller expects of a client.
@@ -84,6 +85,7 @@ impl ClientSignatures {
     pub fn verified_by(verifier: impl Verifier + 'static) -> Self {
         let algorithms = verifier.algorithms().to_vec();
         Self { algorithms, verifier: Arc::new(verifier), leeway: Duration::seconds(30), published: None }
+        Self { algorithms, verifier: Arc::new(verifier), leeway: Duration::seconds(30), request_objects: false }
     }
 
     /// Accepts only these algorithms. The metadata lists them in this order. Default: every algorithm of the verifier.
@@ -97,6 +99,27 @@ impl ClientSignatures {
     pub const fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
+    }
+
+    /// Also accepts authorization requests as request objects by value (the parameter `request`, RFC 9101). A client
+    /// that has keys can then sign its requests, so that nobody can change them in the browser. See also
+    /// [`Policy::require_signed_request_object`](crate::Policy::require_signed_request_object). Default: no; such
+    /// requests get the error `request_not_supported`.
+    ///
+    /// An object has the type (`typ`) `oauth-authz-req+jwt`, `JWT` or none. These claims are required: `iss` and
+    /// `client_id`, the client identifier; and `aud`, the issuer identifier of this server alone. `exp`, if it is
+    /// present, is at most one hour after `iat` and after now. `sub` is not allowed. The other claims are the
+    /// parameters of the request. They are strings; `max_age` can also be a number. All parameters outside of the
+    /// object except `client_id` are ignored.
+    ///
+    /// An object is not used up, so a `jti` is not needed: it is part of a URL, and users reload pages.
+    pub const fn request_objects(mut self) -> Self {
+        self.request_objects = true;
+        self
+    }
+
+    pub(crate) const fn accepts_request_objects(&self) -> bool {
+        self.request_objects
     }
 
     /// Returns the algorithms that clients may use.
@@ -228,6 +251,7 @@ impl fmt::Debug for ClientSignatures {
         f.debug_struct("ClientSignatures")
             .field("algorithms", &self.algorithms)
             .field("leeway", &self.leeway)
+            .field("request_objects", &self.request_objects)
             .finish_non_exhaustive()
     }
 }

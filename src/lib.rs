@@ -481,6 +481,8 @@ mod protected_resource;
 #[cfg(feature = "jwt")]
 mod published_keys;
 pub mod record;
+#[cfg(feature = "jwt")]
+mod request_object;
 pub mod resource_server;
 mod revoke;
 #[cfg(feature = "jwt")]

@@ -121,6 +121,23 @@ pub enum ClientLint {
     #[cfg(feature = "jwt")]
     #[error("the jwks_uri of the client is not allowed by the policy: {0}")]
     JwksUriNotAllowed(crate::error::UrlError),
+    /// Every request of the client must be a [signed request
+    /// object](crate::client::Client::requires_signed_request_object), but the server accepts none.
+    #[error(
+        "the client must send signed request objects, but the server accepts none: accept them with client_signatures, \
+         or turn off require_signed_request_object"
+    )]
+    RequestObjectsNotAccepted,
+    /// The policy demands signed request objects, but the client has no keys.
+    #[error("the policy demands signed request objects, but the client has no keys: register its public keys")]
+    NoKeysForRequestObjects,
+    /// The server does not accept the client's
+    /// [`request_object_signing_alg`](crate::client::Client::request_object_signing_alg).
+    #[error(
+        "the request_object_signing_alg {0} of the client is not accepted by the server: accept it with \
+         client_signatures, or change the member"
+    )]
+    RequestObjectAlgorithmNotAccepted(crate::jose::Algorithm),
     /// The client has a [critical member](crate::client::ClientParts::unenforced_member) that this version does not
     /// enforce.
     #[error(
@@ -217,6 +234,10 @@ pub(crate) fn of_client(
     found.extend(unserved_algorithm(server, client).map(ClientLint::IntrospectionAlgorithmNotServed));
     #[cfg(feature = "jwt")]
     found.extend(client.jwks_uri().and_then(|url| unfetched_keys(server, url)));
+    {
+        found.extend(unserved_algorithm(server, client).map(ClientLint::IntrospectionAlgorithmNotServed));
+        found.extend(request_objects(server, endpoints, client));
+    }
     found.extend(client.warnings().into_iter().map(ClientLint::Warning));
     found
 }
@@ -253,6 +274,23 @@ fn unserved_authentication(server: &ServerContext, client: &Client) -> Option<Cl
 #[cfg(not(feature = "jwt"))]
 const fn unserved_authentication(_: &ServerContext, _: &Client) -> Option<ClientLint> {
     Some(ClientLint::AuthenticationMethodNotServed(AuthenticationMethod::PrivateKeyJwt))
+}
+
+/// Returns why a client can't send the request objects that it is registered for or that the policy demands.
+#[cfg(feature = "jwt")]
+fn request_objects(server: &ServerContext, endpoints: &Served<'_>, client: &Client) -> Option<ClientLint> {
+    let requests = [GrantType::AUTHORIZATION_CODE, GrantType::IMPLICIT];
+    if !endpoints.authorization || !requests.into_iter().any(|name| client.allows_grant_type(name)) {
+        return None;
+    }
+    let Some(signatures) = server.request_objects() else {
+        return client.requires_signed_request_object().then_some(ClientLint::RequestObjectsNotAccepted);
+    };
+    if server.policy.require_signed_request_object && client.jwks().is_none() {
+        return Some(ClientLint::NoKeysForRequestObjects);
+    }
+    let unaccepted = client.request_object_signing_alg().filter(|own| !signatures.accepted().contains(own));
+    unaccepted.map(ClientLint::RequestObjectAlgorithmNotAccepted)
 }
 
 fn scopes(server: &ServerContext, endpoints: &Served<'_>, client: &Client, found: &mut Vec<ClientLint>) {

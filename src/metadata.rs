@@ -123,13 +123,15 @@ pub(crate) fn document(
 }
 
 /// Members that the host app can't set, because their absence has a meaning.
-const RESERVED: [&str; 13] = [
+const RESERVED: [&str; 19] = [
     // Absent on a server without these endpoints.
     "authorization_endpoint",
     "response_types_supported",
     "response_modes_supported",
     "code_challenge_methods_supported",
     "authorization_response_iss_parameter_supported",
+    "request_parameter_supported",
+    "request_uri_parameter_supported",
     "revocation_endpoint",
     "revocation_endpoint_auth_methods_supported",
     "introspection_endpoint",
@@ -140,6 +142,11 @@ const RESERVED: [&str; 13] = [
     "introspection_endpoint_auth_signing_alg_values_supported",
     // The document is not signed.
     "signed_metadata",
+    // Absent on a server that accepts no request objects or does not demand them. None are encrypted.
+    "request_object_signing_alg_values_supported",
+    "request_object_encryption_alg_values_supported",
+    "request_object_encryption_enc_values_supported",
+    "require_signed_request_object",
 ];
 
 /// Returns the members that describe the server.
@@ -172,6 +179,16 @@ pub(crate) fn describe<'a>(
         insert("response_modes_supported", json!(["query", "fragment"]));
         insert("code_challenge_methods_supported", json!(challenge_methods));
         insert("authorization_response_iss_parameter_supported", json!(true));
+        insert("request_parameter_supported", json!(server.accepts_request_objects()));
+        // The default of OpenID Connect Discovery §3 is true.
+        insert("request_uri_parameter_supported", json!(false));
+        #[cfg(feature = "jwt")]
+        if let Some(signatures) = server.request_objects() {
+            insert("request_object_signing_alg_values_supported", json!(signatures.accepted()));
+        }
+        if server.policy.require_signed_request_object {
+            insert("require_signed_request_object", json!(true));
+        }
     }
     insert("token_endpoint", json!(urls.token));
     insert("scopes_supported", server.scopes.all().iter().collect());

@@ -52,6 +52,12 @@ impl<'a> Params<'a> {
         self.pairs.push((Cow::Borrowed(name), Some(value.into())));
     }
 
+    /// Adds a parameter that was read from JSON.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn push_owned(&mut self, name: String, value: String) {
+        self.pairs.push((Cow::Owned(name), Some(Cow::Owned(value))));
+    }
+
     /// Returns the value of a parameter. An empty value counts as missing (RFC 6749 §3.1, §3.2).
     ///
     /// # Errors

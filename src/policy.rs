@@ -35,6 +35,7 @@ use crate::scope::Scope;
 /// | [`refresh_token_rotation`](Self::refresh_token_rotation) | always |
 /// | [`consent_lifetime`](Self::consent_lifetime) | 30 minutes |
 /// | [`error_redirects`](Self::error_redirects) | at once for clients that an administrator registered |
+/// | [`require_signed_request_object`](Self::require_signed_request_object) | no |
 /// | [`https_redirect_proves_identity`](Self::https_redirect_proves_identity) | no |
 /// | [`localhost_redirects`](Self::localhost_redirects) | yes, for native apps and clients in development |
 /// | [`undotted_schemes`](Self::undotted_schemes) | none |
@@ -97,6 +98,11 @@ pub struct Policy {
     /// Whether an error is redirected at once, before the user has done anything (RFC 9700 §4.11.2). Default: only for
     /// clients that an administrator registered.
     pub error_redirects: ErrorRedirects,
+    /// Whether every authorization request must be a signed request object (RFC 9101 §10.5). The server must accept
+    /// them: with the feature `jwt`, by `ClientSignatures::request_objects`. A client whose requests can't be signed
+    /// can then start no request. A single client can demand it, too, by the member `require_signed_request_object`.
+    /// Default: no.
+    pub require_signed_request_object: bool,
     /// Whether an `https` redirect URI with a host name proves the identity of a public client, so that an earlier
     /// consent applies to it (RFC 8252 §8.6). Default: no.
     pub https_redirect_proves_identity: bool,
@@ -159,6 +165,7 @@ impl Default for Policy {
             refresh_token_rotation: Rotation::Always,
             consent_lifetime: Duration::minutes(30),
             error_redirects: ErrorRedirects::Registered,
+            require_signed_request_object: false,
             https_redirect_proves_identity: false,
             localhost_redirects: true,
             undotted_schemes: BTreeSet::new(),

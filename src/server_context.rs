@@ -101,6 +101,22 @@ impl ServerContext {
         }
     }
 
+    /// Returns whether clients may send request objects.
+    #[cfg_attr(not(feature = "jwt"), expect(clippy::unused_self, reason = "without signatures, it is constant"))]
+    pub(crate) fn accepts_request_objects(&self) -> bool {
+        #[cfg(feature = "jwt")]
+        let accepts = self.request_objects().is_some();
+        #[cfg(not(feature = "jwt"))]
+        let accepts = false;
+        accepts
+    }
+
+    /// Returns what verifies request objects, if the server accepts them.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn request_objects(&self) -> Option<&crate::client_signatures::ClientSignatures> {
+        self.client_signatures.as_ref().filter(|signatures| signatures.accepts_request_objects())
+    }
+
     /// Returns the current time. A token request reads it once for all its checks, and once more for the redemption of a
     /// token. The steps at the authorization endpoint read it separately.
     pub(crate) fn now(&self) -> OffsetDateTime {

@@ -378,6 +378,26 @@ fn missing_refresh_token_scope_does_not_build() {
 }
 
 #[test]
+fn demanded_request_objects_must_be_accepted() {
+    let mut policy = Policy::default();
+    policy.require_signed_request_object = true;
+    let error = build().policy(policy.clone()).built().unwrap_err();
+    assert!(matches!(error, BuildError::RequestObjectsNotAccepted));
+    assert_eq!(
+        error.to_string(),
+        "the policy demands signed request objects, but the server accepts none: set client_signatures with \
+         request_objects, or turn off require_signed_request_object"
+    );
+    #[cfg(feature = "jwt")]
+    {
+        let with = |signatures| build().policy(policy.clone()).client_signatures(signatures).built();
+        let error = with(grantor::ClientSignatures::new()).unwrap_err();
+        assert!(matches!(error, BuildError::RequestObjectsNotAccepted));
+        with(grantor::ClientSignatures::new().request_objects()).unwrap();
+    }
+}
+
+#[test]
 fn password_grant_needs_an_authenticator() {
     let mut policy = Policy::default();
     policy.dangerous().allow_password_grant = true;

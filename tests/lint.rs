@@ -354,3 +354,39 @@ fn client_whose_key_is_not_accepted_is_found() {
     let app = app("app").jwks(jwks(&[Algorithm::Es384])).build().unwrap();
     assert_found(&accepting(&[Algorithm::Rs256]), &app, &[]);
 }
+
+#[cfg(feature = "jwt")]
+#[test]
+fn client_that_cannot_send_its_request_objects_is_found() {
+    use grantor::ClientSignatures;
+    use grantor::jose::{Algorithm, JwkSet, SigningKey};
+
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let with_keys = |id| app(id).jwks(JwkSet::new([key.public_key().clone()]).unwrap());
+    let demands = with_keys("demands").require_signed_request_object().build().unwrap();
+    let text = "the client must send signed request objects, but the server accepts none: accept them with \
+                client_signatures, or turn off require_signed_request_object";
+    let finding = [(ClientLint::RequestObjectsNotAccepted, text)];
+    assert_found(&plain(), &demands, &finding);
+    let signatures = |t: ClientSignatures| server(|_| (), |builder| builder.client_signatures(t));
+    assert_found(&signatures(ClientSignatures::new()), &demands, &finding);
+
+    let accepts = signatures(ClientSignatures::new().request_objects());
+    let other = signatures(ClientSignatures::new().algorithms([Algorithm::Rs256]).request_objects());
+    let es256 = with_keys("es256").request_object_signing_alg(Algorithm::Es256).build().unwrap();
+    assert_found(&accepts, &demands, &[]);
+    assert_found(&accepts, &es256, &[]);
+    let text = "the request_object_signing_alg ES256 of the client is not accepted by the server: accept it with \
+                client_signatures, or change the member";
+    assert_found(&other, &es256, &[(ClientLint::RequestObjectAlgorithmNotAccepted(Algorithm::Es256), text)]);
+
+    let demanded = server(
+        |policy| policy.require_signed_request_object = true,
+        |builder| builder.client_signatures(ClientSignatures::new().request_objects()),
+    );
+    let text = "the policy demands signed request objects, but the client has no keys: register its public keys";
+    let finding = [(ClientLint::NoKeysForRequestObjects, text)];
+    assert_found(&demanded, &app("bare").build().unwrap(), &finding);
+    assert_found(&demanded, &with_keys("keys").build().unwrap(), &[]);
+    assert_found(&demanded, &machine("machine").build().unwrap(), &[]);
+}

@@ -55,6 +55,8 @@ async fn metadata_with_the_default_policy_has_these_members() {
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
     });
     let response = t.metadata(&Request::get(WELL_KNOWN));
     assert_eq!(response.status(), 200);
@@ -338,6 +340,7 @@ impl Crawl {
         self.challenge_methods().await;
         self.scopes().await;
         self.issuer().await;
+        self.request_objects().await;
         self.methods_of("token_endpoint", "token_endpoint_auth_methods_supported").await;
         for endpoint in ["revocation_endpoint", "introspection_endpoint"] {
             let methods = format!("{endpoint}_auth_methods_supported");
@@ -469,6 +472,13 @@ impl Crawl {
     }
 
     /// Each announced method authenticates a client, and no other method does.
+    async fn request_objects(&self) {
+        for name in ["request", "request_uri"] {
+            assert_eq!(self.document[format!("{name}_parameter_supported")], false);
+            assert_eq!(Self::refusal(self.asking(name, "x").await), format!("{name}_not_supported"));
+        }
+    }
+
     async fn methods_of(&self, endpoint: &str, member: &str) {
         let claimed = self.claims(member);
         for name in ["client_secret_basic", "client_secret_post", "none", "private_key_jwt", "tls_client_auth"] {
@@ -547,6 +557,8 @@ impl Crawl {
             "introspection_endpoint_auth_methods_supported",
             "code_challenge_methods_supported",
             "authorization_response_iss_parameter_supported",
+            "request_parameter_supported",
+            "request_uri_parameter_supported",
         ];
         for (name, value) in self.document.as_object().unwrap() {
             assert!(proven.contains(&name.as_str()), "{name} was not checked");
@@ -659,6 +671,43 @@ async fn client_signatures_announce_method_and_algorithms() {
 
 // covers: MD-21 (RFC 8414 §2), B43
 #[tokio::test]
+#[cfg(feature = "jwt")]
+async fn request_objects_are_announced_with_their_algorithms() {
+    use common::signed::{header, jwks, key, sign};
+    use grantor::jose::Algorithm;
+    use grantor::{Client, ClientSignatures};
+
+    let offered = [Algorithm::Es256, Algorithm::Ps256];
+    let signatures = || ClientSignatures::new().algorithms(offered);
+    let with = TestServer::with(|builder| builder.client_signatures(signatures().request_objects()));
+    let mut expected = TestServer::with(|builder| builder.client_signatures(signatures())).metadata_document().clone();
+    expected.insert("request_parameter_supported".into(), json!(true));
+    expected.insert("request_object_signing_alg_values_supported".into(), json!(["ES256", "PS256"]));
+    assert_eq!(document(&with.server), Value::Object(expected.clone()));
+
+    let mut policy = Policy::default();
+    policy.require_signed_request_object = true;
+    let t = TestServer::with(|builder| builder.client_signatures(signatures().request_objects()).policy(policy));
+    expected.insert("require_signed_request_object".into(), json!(true));
+    assert_eq!(document(&t.server), Value::Object(expected));
+
+    for algorithm in Algorithm::ALL {
+        let key = key(algorithm);
+        let client = Client::public(algorithm.name()).jwks(jwks(&key)).authorization_code([CB]).scope("user:read");
+        let app = t.register(client.build(), None).await;
+        let claims = json!({
+            "iss": app.id, "aud": ISSUER, "client_id": app.id, "redirect_uri": CB, "response_type": "code",
+            "scope": "user:read", "code_challenge": CHALLENGE, "code_challenge_method": "S256",
+        });
+        let object = sign(&key, header(&key, "oauth-authz-req+jwt"), claims).await;
+        let outcome = t.server.authorize(&common::authorize(&[("client_id", &app.id), ("request", &object)])).await;
+        let is_accepted = matches!(outcome, AuthorizationOutcome::Pending(_));
+        assert_eq!(is_accepted, offered.contains(&algorithm), "{algorithm}");
+    }
+}
+
+// covers: MD-21 (RFC 8414 §2), B43
+#[tokio::test]
 async fn extension_grant_is_announced_and_works() {
     let t = TestServer::with(|builder| builder.extension_grant(Gift(GrantType::new(EXTENSION).unwrap())));
     let crawl = Crawl::new(t).await;
@@ -743,6 +792,8 @@ async fn server_without_authorization_endpoint_serves_none() {
         "response_modes_supported",
         "code_challenge_methods_supported",
         "authorization_response_iss_parameter_supported",
+        "request_parameter_supported",
+        "request_uri_parameter_supported",
     ] {
         assert!(document.get(absent).is_none(), "{absent}");
         let error = builder(ISSUER).endpoints(|urls| urls.authorization = None).metadata(absent, "x").build().await;

@@ -9,17 +9,22 @@ use super::progress::Progress;
 pub(super) enum Source {
     /// The request came with all its parameters in the query or the body.
     Plain,
+    /// The request came as a signed request object. The signature was verified when it came.
+    Signed,
 }
 
 impl Source {
+    const ALL: [Self; 2] = [Self::Plain, Self::Signed];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
+            Self::Signed => "signed",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        (name == Self::Plain.name()).then_some(Self::Plain)
+        Self::ALL.into_iter().find(|source| source.name() == name)
     }
 }
 

@@ -154,7 +154,7 @@ impl AuthorizationEndpoint {
             return Err(stale(Refusal::ExpiredFormToken));
         }
         let carried = self.open_request(request.to_vec())?;
-        let validated = self.validate(&carried.parameters.as_params()).await?;
+        let validated = self.validate_carried(&carried).await?;
         let checked = self.check_by_capabilities(&carried, &validated).await;
         let request = Box::new(self.pend(checked, carried, validated, visitor)?);
         // The client or a setting of the server may have changed since. The user agreed only to what the page showed.

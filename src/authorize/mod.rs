@@ -1,5 +1,6 @@
 //! The authorization endpoint (RFC 6749 §3.1): from the request to the decision of the user.
 
+mod arrival;
 mod carried;
 mod codec;
 mod consent_form;
@@ -17,6 +18,8 @@ mod request;
 mod response;
 mod return_target;
 mod seal;
+#[cfg(feature = "jwt")]
+mod signed_arrival;
 mod steps;
 mod user_session;
 
@@ -25,7 +28,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use self::carried::Carried;
+use self::carried::{Carried, Source};
 #[doc(no_inline)]
 pub use self::consent_form::ConsentForm;
 use self::demands::Demands;
@@ -94,6 +97,14 @@ pub(crate) struct AuthorizationEndpoint {
 enum ResponseType {
     Code,
     Token,
+}
+
+/// The parameters of a request before they are validated.
+struct Presented<'a> {
+    params: &'a Params<'a>,
+    source: Source,
+    /// A fault that is reported as soon as the redirect URI is confirmed.
+    fault: Option<Refusal>,
 }
 
 /// A request that passed every check.
@@ -258,18 +269,41 @@ impl AuthorizationEndpoint {
 
     /// Runs the checks in a fixed order; the first failure determines the response. Errors go to a page until the
     /// redirect URI is confirmed to belong to the client.
-    async fn validate(&self, params: &Params<'_>) -> Result<Validated, Failure> {
+    async fn validate(&self, request: &Presented<'_>) -> Result<Validated, Failure> {
+        let params = request.params;
         let (id, redirect_uri) = (params.require("client_id")?, params.get("redirect_uri")?);
-        let client = self.client(id).await.map_err(|error| Failure::from(error).presenting(Some(id)))?;
-        // A critical member that this version does not enforce may restrict redirects.
-        Error::check_enforced(client.parts().unenforced_member())
-            .map_err(|error| Failure::page(Named::Claimed(Arc::clone(&client)), error))?;
+        let client = self.client(id).await?;
+        self.validate_as(client, redirect_uri, request)
+    }
+
+    /// Validates a request again with the client as it is now.
+    async fn validate_carried(&self, carried: &Carried) -> Result<Validated, Failure> {
+        let params = &carried.parameters.as_params();
+        self.validate(&Presented { params, source: carried.source, fault: None }).await
+    }
+
+    /// Runs the checks that need the client.
+    fn validate_as(
+        &self,
+        client: Arc<Client>,
+        redirect_uri: Option<&str>,
+        &Presented { params, source, fault }: &Presented<'_>,
+    ) -> Result<Validated, Failure> {
+        let page = |refusal: Refusal| Failure::page(Named::Claimed(Arc::clone(&client)), refusal);
+        // Anyone can make a plain request, so it does not redirect to a client whose requests are signed.
+        if source == Source::Plain && self.demands_request_object(&client) {
+            return Err(page(fault.unwrap_or(Refusal::MissingRequestObject)));
+        }
         let target = RedirectTarget::of(&client, redirect_uri, &self.server.policy)
-            .map_err(|refusal| Failure::page(Named::Claimed(Arc::clone(&client)), refusal).presenting(redirect_uri))?;
+            .map_err(|refusal| page(fault.unwrap_or(refusal)).presenting(redirect_uri))?;
         let route =
             Route { target, mode: error_response_mode(params), state: valid_state(params, &self.server.policy) };
         self.server.tell_of_unoffered_scopes(&client, self.server.now());
-        match self.validate_for(&client, &route, params) {
+        let wishes = match fault {
+            Some(fault) => Err(fault),
+            None => self.validate_for(&client, &route, params),
+        };
+        match wishes {
             Ok(wishes) => Ok(Validated { client, route, wishes }),
             Err(refusal) => Err(Failure::Redirect(Box::new((client, route, refusal.into())))),
         }
@@ -317,9 +351,14 @@ impl AuthorizationEndpoint {
     }
 
     /// Returns the client that the request names (RFC 6749 §4.1.1).
-    async fn client(&self, id: &str) -> Result<Arc<Client>, Error> {
+    async fn client(&self, id: &str) -> Result<Arc<Client>, Failure> {
         let found = if is_client_id(id) { self.server.find_client(id).await? } else { None };
-        Ok(found.ok_or(Refusal::UnregisteredClient)?)
+        let client = found.ok_or_else(|| Failure::from(Refusal::UnregisteredClient).presenting(Some(id)))?;
+        // A critical member that this version does not enforce may restrict redirects.
+        match Error::check_enforced(client.parts().unenforced_member()) {
+            Ok(()) => Ok(client),
+            Err(error) => Err(Failure::page(Named::Claimed(client), error)),
+        }
     }
 
     /// Reports a refusal to the observer and converts it into a response.

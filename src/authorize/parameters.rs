@@ -26,9 +26,18 @@ pub(super) const KNOWN: [&str; 12] = [
 /// The only parameter of a return target. All other parameters are sealed in it.
 pub(super) const RETURN_TARGET: &str = "return_target";
 
+/// The parameter with a request object, which contains all other parameters (RFC 9101 §5).
+pub(super) const REQUEST: &str = "request";
+
+/// The parameter with the address of a request object (RFC 9101 §5).
+pub(super) const REQUEST_URI: &str = "request_uri";
+
+/// The parameters that stand for others, which are carried in their place.
+pub(super) const REFERENCES: [&str; 3] = [RETURN_TARGET, REQUEST, REQUEST_URI];
+
 /// Returns whether the library reads this parameter.
 pub(crate) fn is_known_parameter(name: &str) -> bool {
-    KNOWN.contains(&name) || name == RETURN_TARGET
+    KNOWN.contains(&name) || REFERENCES.contains(&name)
 }
 
 /// The maximum size of all names and values of a request, in bytes after decoding. A form or query with such a request

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Visitor;
-use super::parameters::RETURN_TARGET;
+use super::parameters::{REFERENCES, REQUEST};
 use crate::error::Refusal;
 use crate::http::{Languages, Request};
 use crate::params::Params;
@@ -65,6 +65,13 @@ impl<'a> AuthorizationRequest<'a> {
         self.parameter("code_challenge", challenge).parameter("code_challenge_method", "S256")
     }
 
+    /// Sets a request object (RFC 9101 §4): the parameters of the request in a JWT that the client signed. All other
+    /// parameters except the client identifier are then ignored. The server must accept request objects: with the
+    /// feature `jwt`, by `ClientSignatures::request_objects`.
+    pub fn request_object(self, object: &'a str) -> Self {
+        self.parameter(REQUEST, object)
+    }
+
     /// Adds any other parameter.
     pub fn parameter(mut self, name: &'a str, value: &'a str) -> Self {
         self.params.push(name, value);
@@ -92,7 +99,7 @@ impl<'a> AuthorizationRequest<'a> {
             "POST" if !request.is_form() => return Err(Refusal::NotAForm),
             "POST" => {
                 request.check_query(names)?;
-                request.check_query(&[RETURN_TARGET])?;
+                request.check_query(&REFERENCES)?;
                 request.body()
             }
             _ => return Err(Refusal::MethodNotAllowed("GET, POST")),

@@ -10,10 +10,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 
-use super::carried::{Carried, Source};
+use super::carried::Carried;
 use super::codec::Reader;
-use super::parameters::{MAX_SIZE, Parameters, RETURN_TARGET};
-use super::progress::Progress;
+use super::parameters::{REQUEST, REQUEST_URI, RETURN_TARGET};
 use super::request::AuthorizationRequest;
 use super::seal::Seal;
 use super::{AuthorizationEndpoint, Failure, PendingAuthorization};
@@ -69,35 +68,19 @@ impl AuthorizationEndpoint {
             let mut carried = self.open_return_target(sealed)?;
             // Refuse other parameters: only the sealed ones count, and software that reads the query would see another
             // request.
-            if let Some(name) = params.first_known(&self.parameter_names) {
+            let other =
+                params.first_known(&self.parameter_names).or_else(|| params.first_known(&[REQUEST, REQUEST_URI]));
+            if let Some(name) = other {
                 return Err(Refusal::RepeatedParameter(name).into());
             }
             carried.progress = carried.progress.on_visit(now, self.server.policy.consent_lifetime);
-            let validated = self.validate(&carried.parameters.as_params()).await?;
+            let validated = self.validate_carried(&carried).await?;
             let checked = self.check_by_capabilities(&carried, &validated).await;
             return self.pend(checked, carried, validated, visitor.clone());
         }
-        if params.size() > self.max_size() {
-            return Err(Refusal::BodyTooLarge.into());
-        }
-        let validated = self.validate(params).await?;
-        let progress = Progress::begin(now);
-        // `resource` and `audience` may repeat at other endpoints. Here a declared parameter has one value.
-        let parameters = match Parameters::of(params, &self.parameter_names) {
-            Ok(parameters) => parameters,
-            Err(refusal) => {
-                return Err(Failure::Redirect(Box::new((validated.client, validated.route, refusal.into()))));
-            }
-        };
-        let carried = Carried { source: Source::Plain, progress, parameters };
+        let (carried, validated) = self.arrive(params, now).await?;
         let checked = self.check_by_capabilities(&carried, &validated).await;
         self.pend(checked, carried, validated, visitor.clone())
-    }
-
-    /// Returns the maximum size of a request. A query or form with such a request sealed in it is smaller than
-    /// [`Policy::max_body`](crate::Policy).
-    fn max_size(&self) -> usize {
-        MAX_SIZE.min(self.server.policy.max_body / 2)
     }
 
     fn open_return_target(&self, sealed: &str) -> Result<Carried, Refusal> {

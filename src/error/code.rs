@@ -44,6 +44,15 @@ impl ErrorCode {
     /// The error code `unmet_authentication_requirements` (RFC 9470 §5).
     pub const UNMET_AUTHENTICATION_REQUIREMENTS: Self = Self("unmet_authentication_requirements");
 
+    /// The error code `invalid_request_object` (RFC 9101 §7).
+    pub const INVALID_REQUEST_OBJECT: Self = Self("invalid_request_object");
+    /// The error code `invalid_request_uri` (RFC 9101 §7).
+    pub const INVALID_REQUEST_URI: Self = Self("invalid_request_uri");
+    /// The error code `request_not_supported` (RFC 9101 §7).
+    pub const REQUEST_NOT_SUPPORTED: Self = Self("request_not_supported");
+    /// The error code `request_uri_not_supported` (RFC 9101 §7).
+    pub const REQUEST_URI_NOT_SUPPORTED: Self = Self("request_uri_not_supported");
+
     /// Checks and returns the error code of an extension grant (RFC 6749 §8.5). Begin the name with a prefix that
     /// identifies your organization or product.
     ///

@@ -67,6 +67,18 @@ pub enum Refusal {
     UnregisteredClient,
     /// The redirect URI is not registered for the client.
     UnregisteredRedirectUri,
+    /// The request object is not accepted.
+    #[cfg(feature = "jwt")]
+    RequestObject(crate::jose::problem::JwtProblem),
+    /// The client or the policy demands a signed request object, and the request has none.
+    MissingRequestObject,
+    /// The request has a request object, and the server accepts none. With the feature `jwt`,
+    /// `ClientSignatures::request_objects` accepts them.
+    RequestNotSupported,
+    /// The request has a `request_uri`, which the server does not support.
+    RequestUriNotSupported,
+    /// The request has both a `request` and a `request_uri` (RFC 9101 §5).
+    RequestAndRequestUri,
     /// The server does not support the response type.
     UnsupportedResponseType,
     /// The client is not registered for the response type.
@@ -346,6 +358,16 @@ impl Refusal {
 
             Self::UnregisteredClient => (E::INVALID_CLIENT, "the client is not registered with this server"),
             Self::UnregisteredRedirectUri => (E::INVALID_REQUEST, "the redirect URI is not registered for this client"),
+            #[cfg(feature = "jwt")]
+            Self::RequestObject(_) => (E::INVALID_REQUEST_OBJECT, "the request object is not valid"),
+            Self::MissingRequestObject => {
+                (E::INVALID_REQUEST, "a signed request object is required: send it in the parameter request")
+            }
+            Self::RequestNotSupported => (E::REQUEST_NOT_SUPPORTED, "request objects are not supported"),
+            Self::RequestUriNotSupported => (E::REQUEST_URI_NOT_SUPPORTED, "request_uri is not supported"),
+            Self::RequestAndRequestUri => {
+                (E::INVALID_REQUEST, "request and request_uri are used together: send one of them")
+            }
             Self::UnsupportedResponseType => (E::UNSUPPORTED_RESPONSE_TYPE, "this response type is not supported"),
             Self::ResponseTypeNotAllowed => {
                 (E::UNAUTHORIZED_CLIENT, "the client is not registered for this response type")

@@ -41,6 +41,9 @@ pub enum JwtProblem {
     /// The subject (`sub`) is not the client.
     #[error("the claim sub is not the client identifier")]
     Subject,
+    /// The claim `client_id` of a request object is not the `client_id` beside it (RFC 9101 §6.3).
+    #[error("the claim client_id is not the parameter client_id of the request")]
+    ClientId,
     /// The audience (`aud`) is not exactly the issuer identifier of this server.
     #[error("the claim aud is not the issuer identifier of this server alone")]
     Audience,

@@ -394,6 +394,9 @@ impl Builder {
             resource,
             fetcher,
         });
+        if server.policy.require_signed_request_object && !server.accepts_request_objects() {
+            return Err(BuildError::RequestObjectsNotAccepted);
+        }
         let token = TokenEndpoint::new(Arc::clone(&server), urls.authorization.is_some(), self.extensions);
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server));
         let has_introspection = urls.introspection.is_some();

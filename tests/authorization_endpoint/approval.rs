@@ -5,10 +5,10 @@ use grantor::{Approval, Interaction, UserSession};
 use time::Duration;
 
 use crate::ask::{Ask, CALLBACK, assert_error, grants_of, subject};
-use crate::common::public;
 use crate::host::{
     approve_by_form, assert_code, consent, first_visit, logged_in, login, responded, visit, with_consent,
 };
+use crate::source::public;
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use grantor::storage::{GrantPage, GrantSelector};
-use grantor::testing::{ISSUER, TestClient, TestServer, approve};
+use grantor::testing::{ISSUER, TestClient, approve};
 use grantor::{
     Approval, AuthorizationOutcome, Client, ClientId, Clock, Consent, Grant, PendingAuthorization, Request, Response,
     Storage, Subject,
 };
 use std::sync::Arc;
 
-use crate::common::{CHALLENGE, form, fragment_of, location, query_of, responded, text};
+use crate::common::{CHALLENGE, fragment_of, location, query_of, responded, text};
+use crate::source::{TestServer, encoded};
 
 pub(crate) use crate::common::CB as CALLBACK;
 
@@ -81,7 +82,7 @@ impl Ask {
 
     pub(crate) fn encoded(&self) -> String {
         let pairs: Vec<(&str, &str)> = self.pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
-        form(&pairs) + &self.raw
+        encoded(&pairs, &self.raw)
     }
 
     pub(crate) fn get(&self) -> Request {

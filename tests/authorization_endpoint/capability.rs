@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use grantor::capability::{AuthorizationView, BuildView, Capability, Endpoint, ServerView};
-use grantor::testing::TestServer;
 use grantor::{AuthorizationOutcome, Error, ErrorCode, Interaction, Request, Response, StorageError};
 
 use crate::ask::{Ask, CALLBACK, assert_error, by, consent, describe, refused};
 use crate::common::responded;
+use crate::source::TestServer;
 
 const SESSION: &str = "a-random-session-identifier";
 const STATE: Option<&str> = Some("af0ifjsldkj");

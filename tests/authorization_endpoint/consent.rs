@@ -2,13 +2,14 @@
 
 use grantor::client::RegisteredBy;
 use grantor::storage::GrantSelector;
-use grantor::testing::{TestClient, TestServer};
+use grantor::testing::TestClient;
 use grantor::{Client, Request, Response, Storage};
 use serde_json::json;
 use time::Duration;
 
 use crate::ask::{Ask, CALLBACK, assert_error, assert_page, by, consent, describe, grants_of, pending, subject};
-use crate::common::{confidential, form, public, query_of};
+use crate::common::{form, query_of};
+use crate::source::{TestServer, confidential, public};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 

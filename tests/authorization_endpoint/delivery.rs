@@ -1,12 +1,13 @@
 //! How a response is delivered: in the query or the fragment, with which status and headers.
 
-use grantor::testing::{ISSUER, TestServer};
+use grantor::testing::ISSUER;
 use grantor::{Client, CodeVerifier, Response, TokenRequest};
 
 use crate::ask::{
     Ask, CALLBACK, approved, assert_error, assert_error_in_fragment, by, consent, describe, pending, refused, target_of,
 };
-use crate::common::{VERIFIER, fragment_of, location, public, query_of};
+use crate::common::{VERIFIER, fragment_of, location, query_of};
+use crate::source::{TestServer, public};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 

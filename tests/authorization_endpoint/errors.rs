@@ -2,13 +2,14 @@
 
 use grantor::client::RegisteredBy;
 use grantor::policy::ErrorRedirects;
-use grantor::testing::{TestClient, TestServer};
+use grantor::testing::TestClient;
 use grantor::{Client, Request, Response, StorageError};
 
 use crate::ask::{
     Ask, CALLBACK, approved, assert_error, assert_error_in_fragment, assert_page, client_of, describe, pending, refused,
 };
-use crate::common::{confidential, public, query_of, responded, text};
+use crate::common::{query_of, responded, text};
+use crate::source::{TestServer, confidential, public};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 

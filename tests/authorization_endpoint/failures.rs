@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use grantor::client::Client;
 use grantor::error::{AuthenticatorError, ErrorCode};
-use grantor::testing::{Fault, SeededEntropy, TestServer};
+use grantor::testing::{Fault, SeededEntropy};
 use grantor::{Entropy, EntropyError, Error, Interaction, Response, StorageError};
 use time::Duration;
 
@@ -14,7 +14,8 @@ use crate::ask::{
     Ask, CALLBACK, assert_error, assert_error_in_fragment, assert_page, by, consent, grants_of, pending, refused,
     subject,
 };
-use crate::common::{VERIFIER, confidential, public, query_of};
+use crate::common::{VERIFIER, query_of};
+use crate::source::{TestServer, confidential, public};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 const BROKEN: &str = "the server encountered an unexpected error";

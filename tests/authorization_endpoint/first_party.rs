@@ -2,11 +2,12 @@
 
 use grantor::authorize::ConsentReason;
 use grantor::client::{ClientError, ClientParts, RegisteredBy};
-use grantor::testing::{TestClient, TestServer};
+use grantor::testing::TestClient;
 use grantor::{Client, ClientRegistry, Interaction, UserSession};
 
 use crate::ask::{Ask, CALLBACK, assert_error, assert_page, client_of, grants_of, subject};
 use crate::common::query_of;
+use crate::source::TestServer;
 
 const SESSION: &str = "a-random-session-identifier";
 

@@ -1,12 +1,13 @@
 //! A consent form can be used once: the first submission counts.
 
 use grantor::authorize::ConsentReason;
-use grantor::testing::{Fault, TestServer};
+use grantor::testing::Fault;
 use grantor::{Client, Interaction, Refusal, Request, Response, UserSession};
 use time::Duration;
 
 use crate::ask::{Ask, CALLBACK, assert_error, assert_page, by, consent, grants_of, pending, subject};
-use crate::common::{form, public, query_of, text};
+use crate::common::{form, query_of, text};
+use crate::source::{TestServer, public};
 
 const SESSION: &str = "a-random-session-identifier";
 const STATE: Option<&str> = Some("af0ifjsldkj");

@@ -4,14 +4,15 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::client::{ClientParts, RegisteredBy};
 use grantor::storage::Found;
-use grantor::testing::{SeededEntropy, TestClient, TestServer};
+use grantor::testing::{SeededEntropy, TestClient};
 use grantor::{AuthorizationCode, Client, ClientId, ClientRegistry, ClientStore, Clock, Response, Storage};
 use time::Duration;
 
 use crate::ask::{
     Ask, CALLBACK, assert_error, assert_error_in_fragment, assert_page, by, client_of, consent, grants_of, pending,
 };
-use crate::common::{CHALLENGE, confidential, fragment_of, public, query_of};
+use crate::common::{CHALLENGE, fragment_of, query_of};
+use crate::source::{TestServer, confidential, public};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 const SESSION: &str = "a-random-session-identifier";

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use grantor::client::RegisteredBy;
-use grantor::testing::TestServer;
 use grantor::{
     Authenticator, AuthenticatorError, Client, Policy, Request, ResourceOwnerAttempt, Response, StorageError, Subject,
     Verdict,
 };
 
 use crate::ask::{Ask, CALLBACK, approved, assert_error, by, consent, pending, refused};
-use crate::common::{basic, form, location, public, query_of, responded};
+use crate::common::{basic, form, location, query_of, responded};
+use crate::source::{TestServer, public};
 
 const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
 

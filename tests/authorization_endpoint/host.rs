@@ -1,12 +1,13 @@
 //! A host with sessions, as a browser uses it: login, return target, consent form.
 
 use grantor::authorize::{ConsentReason, LoginReason};
-use grantor::testing::{TestClient, TestServer};
+use grantor::testing::TestClient;
 use grantor::{Approval, Clock, Consent, Interaction, Login, Request, Response, UserSession};
 use time::Duration;
 
 use crate::ask::{Ask, subject};
-use crate::common::{confidential, query_of};
+use crate::common::query_of;
+use crate::source::{TestServer, confidential};
 
 const SESSION: &str = "a-random-session-identifier";
 

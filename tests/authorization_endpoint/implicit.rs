@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use grantor::client::ClientError;
 use grantor::customizer::{Issuance, IssuanceKind, TokenChanges, TokenCustomizer};
 use grantor::error::CustomizerError;
-use grantor::testing::{TestClient, TestServer};
+use grantor::testing::TestClient;
 use grantor::{
     AccessToken, Approval, AuthorizationRequest, Client, Error, ErrorCode, Policy, Response, Scope, Subject,
     SubjectStatus,
@@ -17,6 +17,7 @@ use crate::ask::{
     Ask, CALLBACK, approved, assert_error_in_fragment, by, consent, describe, grants_of, pending, refused,
 };
 use crate::common::{CHALLENGE, fragment_of, location};
+use crate::source::TestServer;
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 

@@ -7,10 +7,11 @@ use grantor::{Clock, Interaction, UserSession};
 use time::Duration;
 
 use crate::ask::{Ask, CALLBACK, assert_error, grants_of, pending, refused, subject};
-use crate::common::{public, query_of};
+use crate::common::query_of;
 use crate::host::{
     approve_by_form, assert_code, consent, first_visit, logged_in, login, responded, visit, with_consent,
 };
+use crate::source::public;
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 

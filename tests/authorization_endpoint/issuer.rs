@@ -1,10 +1,11 @@
 //! `iss` in the authorization response (RFC 9207).
 
-use grantor::testing::{ISSUER, TestServer};
+use grantor::testing::ISSUER;
 use grantor::{AuthorizationServer, Client, ClientRegistry, MemoryStorage, Response};
 
 use crate::ask::{Ask, CALLBACK, approved, by, consent, pending, refused};
 use crate::common::{fragment_of, query_of};
+use crate::source::TestServer;
 
 // covers: IS-01 (RFC 9207 §2), IS-02 (RFC 9207 §2), IS-07 (RFC 9207 §2)
 #[tokio::test]

@@ -4,6 +4,7 @@
 mod common;
 
 mod ask;
+mod source;
 
 mod approval;
 mod capability;
@@ -32,6 +33,8 @@ mod redirect_uri;
 mod registration;
 mod remembered_consent;
 mod request;
+#[cfg(feature = "jwt")]
+mod request_object;
 mod return_target;
 mod scope;
 mod stale_form;

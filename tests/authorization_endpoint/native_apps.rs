@@ -1,11 +1,12 @@
 //! Native apps (RFC 8252): private-use schemes, claimed https and loopback redirects.
 
 use grantor::client::{ClientError, ClientType, RedirectUri};
-use grantor::testing::{TestClient, TestServer};
+use grantor::testing::TestClient;
 use grantor::{AuthorizationCode, Client, ClientCredential, ClientSecret, CodeVerifier, TokenRequest};
 
 use crate::ask::{Ask, approved, assert_page, pending, refused};
 use crate::common::{VERIFIER, query_of};
+use crate::source::TestServer;
 
 const NOT_REGISTERED: &str = "the redirect URI is not registered for this client";
 

@@ -9,8 +9,8 @@ use grantor::testing::TestServer;
 use grantor::{AuthorizationOutcome, Client, Request};
 use serde_json::json;
 
-use crate::ask::{Ask, CALLBACK, approved, assert_page, pending, refused, target_of};
-use crate::common::{form, responded};
+use crate::ask::{Ask, CALLBACK, assert_error, assert_page, pending, refused};
+use crate::common::{authorize, form, query_of, responded};
 
 /// An address inside the host's network that must never be contacted.
 struct Inside(TcpListener);
@@ -38,27 +38,42 @@ fn unsigned(claims: &serde_json::Value) -> String {
     format!("{}.{}.", part(&json!({"alg": "none"})), part(claims))
 }
 
-// covers: B32
+// covers: JR-02 (RFC 9101 §5), JR-13 (RFC 9101 §7), B32
 #[tokio::test]
-async fn request_object_is_ignored_and_not_fetched() {
+async fn unsupported_request_object_is_refused_and_not_fetched() {
     let (t, inside) = (TestServer::new(), Inside::new());
     let app = t.public_client(CALLBACK).await;
     let claims = json!({
         "client_id": "another", "redirect_uri": "https://evil.example/", "scope": "user:write", "state": "forged",
         "response_type": "token", "request": "nested",
     });
-    let ask = Ask::code(&app).with("request", &unsigned(&claims));
+    let (ask, object) = (Ask::code(&app), unsigned(&claims));
     for url in inside.urls() {
-        let ask = ask.clone().with("request_uri", &url);
-        let waiting = pending(&t, &ask).await;
-        assert_eq!((waiting.scope().as_str(), waiting.client().id().as_str()), ("user:read", &*app.id));
-        let answer = approved(&t, &ask).await;
-        assert_eq!(target_of(&answer), CALLBACK);
-        assert!(answer.header("location").unwrap().contains("&state=af0ifjsldkj&"));
-        // The request object does not supply missing parameters either.
-        let lacking = refused(&t, &ask.clone().without("client_id")).await;
-        assert_page(&lacking, 400, "invalid_request", "the parameter client_id is missing");
+        let by_value = ask.clone().with("request", &object);
+        for (ask, code, description) in [
+            (by_value.clone(), "request_not_supported", "request objects are not supported"),
+            (ask.clone().with("request_uri", &url), "request_uri_not_supported", "request_uri is not supported"),
+            (
+                by_value.with("request_uri", &url),
+                "invalid_request",
+                "request and request_uri are used together: send one of them",
+            ),
+        ] {
+            let answer = refused(&t, &ask).await;
+            assert_error(&answer, CALLBACK, code, Some("af0ifjsldkj"));
+            assert_eq!(query_of(&answer)["error_description"], description);
+            // The request object does not supply missing parameters.
+            let lacking = refused(&t, &ask.without("client_id")).await;
+            assert_page(&lacking, 400, "invalid_request", "the parameter client_id is missing");
+        }
     }
+    let empty = ask.with("request", "").with("request_uri", "");
+    assert_eq!(pending(&t, &empty).await.scope().as_str(), "user:read", "empty parameters count as missing");
+    // The library user reads the real reason if the request relies on the object.
+    let uris = [CALLBACK, "https://app.example/2"];
+    let two = t.register(Client::public("two").authorization_code(uris).scope("user:read").build(), None).await;
+    let bare = responded(t.server.authorize(&authorize(&[("client_id", &two.id), ("request", &object)])).await);
+    assert_page(&bare, 400, "request_not_supported", "request objects are not supported");
     inside.assert_no_connection();
 }
 

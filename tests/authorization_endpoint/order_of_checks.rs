@@ -1,11 +1,12 @@
 //! Which of two faults decides the answer. The order matters for security: until the client and its
 //! redirect URI are known to belong together, nothing may be redirected.
 
-use grantor::testing::{ISSUER, TestServer};
+use grantor::testing::ISSUER;
 
 use self::GoesTo::{Client, Page};
 use crate::ask::{Ask, CALLBACK, assert_page, refused};
 use crate::common::{fragment_of, query_of};
+use crate::source::TestServer;
 
 /// A fault of a request, and its answer. Two faults are not combined if they have the same rank or change the same
 /// parameter.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use grantor::authorize::{ConfirmRedirectPage, ErrorPage, OutOfBandPage, PageTemplates, escape};
 use grantor::client::RegisteredBy;
-use grantor::testing::{Fault, TestClient, TestServer};
+use grantor::testing::{Fault, TestClient};
 use grantor::{
     AuthorizationRequest, Client, ClientRegistry, Error, ErrorCode, Interaction, Languages, Policy, Request, Response,
     UserSession,
@@ -12,6 +12,7 @@ use grantor::{
 
 use crate::ask::{Ask, CALLBACK, approved, by, pending, refused};
 use crate::common::{form, responded, text};
+use crate::source::TestServer;
 
 const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
 

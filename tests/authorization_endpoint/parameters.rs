@@ -1,13 +1,13 @@
 //! How empty, unknown, repeated, broken and hostile parameters are read.
 
-use grantor::testing::TestServer;
 use grantor::{Client, Request};
 
 use crate::ask::{
     Ask, CALLBACK, approved, assert_error, assert_page, consent, describe, grants_of, pending, refused, subject,
     target_of, text_around_value,
 };
-use crate::common::{public, query_of, responded, text};
+use crate::common::{query_of, responded, text};
+use crate::source::{TestServer, public};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 
@@ -154,8 +154,8 @@ async fn broken_escape_is_refused_and_never_repaired() {
         assert_error(&in_name, CALLBACK, "invalid_request", STATE);
     }
     // A body can contain bytes that are neither an escape nor UTF-8.
-    let mut body = ask.encoded().into_bytes();
-    body.extend_from_slice(b"&x=\xff\xfe");
+    let mut body = ask.raw("&").encoded().into_bytes();
+    body.extend_from_slice(b"x=\xff\xfe");
     let answer = responded(t.server.authorize(&Request::post_form("/authorize", body)).await);
     assert_error(&answer, CALLBACK, "invalid_request", STATE);
 }

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
-use grantor::testing::TestServer;
 use grantor::{AuthorizationOutcome, AuthorizationRequest, Event, Observer, Request, UserSession};
 
 use crate::ask::{Ask, CALLBACK, by, pending, subject};
 use crate::common::{form, responded};
+use crate::source::TestServer;
 
 const BROWSER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 /// The same user at another address, for example after a change of network.

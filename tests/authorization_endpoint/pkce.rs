@@ -1,10 +1,11 @@
 //! PKCE at the authorization endpoint: when a challenge is required, and which challenges are accepted.
 
-use grantor::testing::{TestClient, TestServer};
+use grantor::testing::TestClient;
 use grantor::{AuthorizationCode, ChallengeMethod, Client, Storage};
 
 use crate::ask::{Ask, CALLBACK, approved, assert_error, pending, refused};
-use crate::common::{CHALLENGE, VERIFIER, public, query_of};
+use crate::common::{CHALLENGE, VERIFIER, query_of};
+use crate::source::{TestServer, public};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 

@@ -2,13 +2,13 @@
 
 use grantor::client::RegisteredBy;
 use grantor::policy::ErrorRedirects;
-use grantor::testing::TestServer;
 use grantor::{Client, Interaction, Refusal, UserSession};
 use time::Duration;
 
 use crate::ask::{Ask, CALLBACK, assert_error, pending, subject};
-use crate::common::{public, text};
+use crate::common::text;
 use crate::host::{assert_code, first_visit, logged_in, responded, with_consent};
+use crate::source::{TestServer, public};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 

@@ -1,13 +1,14 @@
 //! Responses go to a registered redirect URI of the client, and nowhere else.
 
-use grantor::testing::{TestClient, TestServer};
+use grantor::testing::TestClient;
 use grantor::{AuthorizationCode, Client, CodeVerifier, Response, Storage, TokenRequest};
 
 use crate::ask::{
     Ask, CALLBACK, approved, assert_error, assert_page, by, consent, describe, grants_of, pending, refused, target_of,
     text_around_value,
 };
-use crate::common::{VERIFIER, location, public, query_of, text};
+use crate::common::{VERIFIER, location, query_of, text};
+use crate::source::{TestServer, public};
 
 const NOT_REGISTERED: &str = "the redirect URI is not registered for this client";
 

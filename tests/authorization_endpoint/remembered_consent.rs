@@ -7,7 +7,7 @@ use grantor::authorize::ConsentReason;
 use grantor::client::{ClientBuilder, RegisteredBy};
 use grantor::record::GrantDetails;
 use grantor::storage::{GrantPage, GrantSelector};
-use grantor::testing::{Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestClock, TestServer};
+use grantor::testing::{Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestClock};
 use grantor::{
     AuthorizationRequest, AuthorizationServer, Client, ClientCredential, ClientId, ClientRegistry, ClientSecret,
     ClientStore, Clock, Grant, GrantId, GrantType, Interaction, MemoryStorage, PendingAuthorization, Proceed, Refusal,
@@ -16,7 +16,8 @@ use grantor::{
 use time::Duration;
 
 use crate::ask::{Ask, CALLBACK, by, consent, pending, subject};
-use crate::common::{CHALLENGE, confidential};
+use crate::common::CHALLENGE;
+use crate::source::{TestServer, confidential};
 
 /// Lets alice approve, and the client redeem its code.
 async fn grant(t: &TestServer, app: &TestClient, scope: &str) {

@@ -3,8 +3,8 @@
 use grantor::{AuthorizationOutcome, Interaction, Request, UserSession};
 
 use crate::ask::{Ask, CALLBACK, approved, assert_error, assert_page, grants_of, pending, refused};
-use crate::common::{confidential, public, query_of, responded};
-use grantor::testing::TestServer;
+use crate::common::{query_of, responded};
+use crate::source::{TestServer, confidential, public};
 
 // covers: AZ-01 (RFC 6749 §3.1), AZ-02
 #[tokio::test]
@@ -63,6 +63,8 @@ async fn post_with_known_parameter_in_query_is_refused() {
         "acr_values",
         "login_hint",
         "return_target",
+        "request",
+        "request_uri",
         "nonce",
     ];
     for name in names {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
-use grantor::testing::{SeededEntropy, TestServer};
+use grantor::testing::SeededEntropy;
 use grantor::{
     AuthorizationOutcome, AuthorizationServer, Client, Clock, Interaction, Login, MemoryStorage, PendingAuthorization,
     Request, Response, UserSession,
@@ -12,7 +12,8 @@ use grantor::{
 use time::Duration;
 
 use crate::ask::{Ask, CALLBACK, assert_error, assert_page, by, client_of, consent, pending, refused, subject};
-use crate::common::{public, responded};
+use crate::common::responded;
+use crate::source::{TestServer, public};
 
 const STALE: &str = "this form has expired";
 const SESSION: &str = "a-random-session-identifier";

@@ -1,13 +1,13 @@
 //! The scope that a request results in.
 
 use grantor::client::{AllowedScope, RegisteredBy};
-use grantor::testing::TestServer;
 use grantor::{
     AuthorizationCode, Client, ClientStore, CodeVerifier, Policy, Response, Scope, TokenRequest, TokenResponse,
 };
 
 use crate::ask::{Ask, CALLBACK, assert_error, by, consent, grants_of, pending, refused};
-use crate::common::{VERIFIER, public, query_of};
+use crate::common::{VERIFIER, query_of};
+use crate::source::{TestServer, public};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 

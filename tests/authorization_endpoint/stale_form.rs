@@ -1,15 +1,16 @@
 //! A stale consent form: the page links back to the request and does not blame the user or the application.
 
 use grantor::client::ClientParts;
-use grantor::testing::{SeededEntropy, TestClient, TestServer};
+use grantor::testing::{SeededEntropy, TestClient};
 use grantor::{
     AuthorizationError, AuthorizationOutcome, Client, ClientRegistry, Interaction, Refusal, Request, Response,
 };
 use time::Duration;
 
 use crate::ask::{Ask, CALLBACK, assert_page, by, client_of, consent};
-use crate::common::{form, public, query_of, responded, text};
+use crate::common::{form, query_of, responded, text};
 use crate::host::{assert_code, logged_in};
+use crate::source::{TestServer, public};
 
 const SESSION: &str = "a-random-session-identifier";
 

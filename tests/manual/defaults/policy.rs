@@ -16,6 +16,7 @@ fn defaults_of_the_policy() {
     assert_eq!(policy.refresh_token_rotation, Rotation::Always);
     assert_eq!(policy.error_redirects, ErrorRedirects::Registered);
     assert!(policy.localhost_redirects && policy.undotted_schemes.is_empty());
+    assert!(!policy.require_signed_request_object);
     assert!(!policy.https_redirect_proves_identity && !policy.bearer_in_body && !policy.check_subject_at_use);
     assert!(!policy.introspect_refresh_tokens && policy.self_service_scope.is_none());
     assert_eq!((policy.max_state, policy.max_body, policy.body_deadline), (4_096, 65_536, Duration::seconds(10)));
