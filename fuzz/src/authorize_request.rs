@@ -6,10 +6,12 @@
 //! * 4: users are always asked before an error redirects them to a client
 //! * 8: the user denies the request
 //! * 16: the request passes through a consent form
+//! * 32: the client sends the parameters in a signed request object, if an object can contain them
 //!
 //! The rest of the input is the query or the body.
 
 mod expected;
+mod object;
 
 use std::collections::BTreeMap;
 
@@ -38,13 +40,15 @@ pub const OUTCOMES: [&str; 9] = [
     "token",
 ];
 
-const AUTHORIZATION_ERRORS: [&str; 6] = [
+const AUTHORIZATION_ERRORS: [&str; 8] = [
     "invalid_request",
     "unauthorized_client",
     "unsupported_response_type",
     "invalid_scope",
     "access_denied",
+    "login_required",
     "consent_required",
+    "request_uri_not_supported",
 ];
 
 /// The tags in the pages of the library.
@@ -76,6 +80,8 @@ fn ask(world: &World, flags: Flags, form: &[u8], switches: Switches) -> &'static
     // A query is text, so each non-ASCII byte becomes a character of two bytes.
     let received = if flags.has(1) { request.body() } else { request.query().as_bytes() };
     let form = Form::read(received);
+    let signed = if flags.has(32) { object::request(&form) } else { None };
+    let request = signed.unwrap_or(request);
     match (block_on(world.server.authorize(&request)), Expected::of(&form, switches)) {
         (AuthorizationOutcome::Respond(response), Expected::Page) => error_page(&response),
         (AuthorizationOutcome::Respond(response), Expected::Error(route)) => error(&response, &route),

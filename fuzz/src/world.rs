@@ -5,10 +5,12 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use grantor::client::{AuthenticationMethod, ClientCredential, ClientParts, ClientType, RedirectUri, RegisteredBy};
+use grantor::jose::{Algorithm, JwkSet, SigningKey};
 use grantor::policy::{ErrorRedirects, Policy};
 use grantor::testing::{ISSUER as TEST_ISSUER, RecordingObserver, SeededEntropy, TestClock, TestUsers};
 use grantor::{
-    AuthorizationServer, Builder, Client, ClientId, ClientRegistry, ClientSecret, GrantType, MemoryStorage, Scope,
+    AuthorizationServer, Builder, Client, ClientId, ClientRegistry, ClientSecret, ClientSignatures, GrantType,
+    MemoryStorage, Scope,
 };
 use time::Duration;
 
@@ -109,6 +111,7 @@ impl Registered {
             let past = time::OffsetDateTime::UNIX_EPOCH + Duration::DAY;
             parts.credentials = parts.credentials.into_iter().map(|credential| credential.expiring(past)).collect();
         }
+        parts.jwks = Some(JwkSet::new([client_key().public_key().clone()]).expect("one key"));
         Client::from_parts(parts).expect("a valid client")
     }
 }
@@ -201,6 +204,12 @@ pub(crate) static CLIENTS: [Registered; 9] = [
     },
 ];
 
+/// The key with which every client signs.
+pub(crate) fn client_key() -> SigningKey {
+    let pem = include_str!("../../tests/keys/ed25519.pem");
+    SigningKey::from_pem(Algorithm::Ed25519, pem).expect("a key")
+}
+
 pub(crate) fn registered(id: &str) -> Option<&'static Registered> {
     CLIENTS.iter().find(|client| client.id == id)
 }
@@ -241,6 +250,7 @@ impl World {
         }
         let (clock, events) = (TestClock::default(), RecordingObserver::default());
         let server = builder(storage, &clock).policy(policy(switches)).observer(events.clone());
+        let server = server.client_signatures(ClientSignatures::new().request_objects());
         let server = block_on(server.server_key(&[7; 32], &[]).build()).expect("a valid server");
         Self { server, clock, events }
     }

@@ -74,6 +74,14 @@ impl<'a> Expected<'a> {
         if !form.is_readable("return_target") || form.one("return_target").is_some() {
             return Self::Page;
         }
+        if !form.is_readable("request") || !form.is_readable("request_uri") {
+            return Self::Page;
+        }
+        let by_reference = form.one("request_uri").is_some();
+        // No input contains a signature.
+        if form.one("request").is_some() && !by_reference {
+            return Self::Page;
+        }
         let Some(client) = form.one("client_id").and_then(registered) else { return Self::Page };
         let Some(target) = target(form, client, switches) else { return Self::Page };
         let wants_token = form.one("response_type") == Some("token");
@@ -96,7 +104,7 @@ impl<'a> Expected<'a> {
         let is_readable = form.is_acceptable(&PARAMETERS) && form.one("state").is_none_or(is_state);
         let wishes_are_clear =
             form.one("prompt").is_none_or(is_prompt) && form.one("max_age").is_none_or(is_number_of_seconds);
-        let may_go_on = is_readable && response_type_allowed && response_mode_allowed && wishes_are_clear;
+        let may_go_on = !by_reference && is_readable && response_type_allowed && response_mode_allowed && wishes_are_clear;
         match (may_go_on, proof(form, client, wants_token, switches), client.grantable(form.one("scope"))) {
             (true, Some(proof), Some(scope)) => Self::Pending(Asked {
                 route,
@@ -116,9 +124,10 @@ fn target<'a>(form: &'a Form, client: &Registered, switches: Switches) -> Option
     if !form.is_readable("redirect_uri") {
         return None;
     }
+    let is_allowed = |uri: &str| switches.dangers || uri != RedirectUri::OUT_OF_BAND;
     let Some(requested) = form.one("redirect_uri") else {
         return match client.redirect_uris {
-            [only] => Some(only),
+            [only] if is_allowed(only) => Some(only),
             _ => None,
         };
     };
@@ -127,8 +136,7 @@ fn target<'a>(form: &'a Form, client: &Registered, switches: Switches) -> Option
         .redirect_uris
         .iter()
         .any(|uri| *uri == requested || has_free_port(class(uri)) && differ_in_port_only(uri, requested));
-    let is_allowed = switches.dangers || requested != RedirectUri::OUT_OF_BAND;
-    (is_registered && is_allowed).then_some(requested)
+    (is_registered && is_allowed(requested)).then_some(requested)
 }
 
 fn is_state(state: &str) -> bool {
