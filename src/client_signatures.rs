@@ -84,8 +84,13 @@ impl ClientSignatures {
     /// Like [`new`](Self::new), with the algorithms and the cryptography of another verifier.
     pub fn verified_by(verifier: impl Verifier + 'static) -> Self {
         let algorithms = verifier.algorithms().to_vec();
-        Self { algorithms, verifier: Arc::new(verifier), leeway: Duration::seconds(30), published: None }
-        Self { algorithms, verifier: Arc::new(verifier), leeway: Duration::seconds(30), request_objects: false }
+        Self {
+            algorithms,
+            verifier: Arc::new(verifier),
+            leeway: Duration::seconds(30),
+            request_objects: false,
+            published: None,
+        }
     }
 
     /// Accepts only these algorithms. The metadata lists them in this order. Default: every algorithm of the verifier.

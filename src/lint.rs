@@ -123,16 +123,19 @@ pub enum ClientLint {
     JwksUriNotAllowed(crate::error::UrlError),
     /// Every request of the client must be a [signed request
     /// object](crate::client::Client::requires_signed_request_object), but the server accepts none.
+    #[cfg(feature = "jwt")]
     #[error(
         "the client must send signed request objects, but the server accepts none: accept them with client_signatures, \
          or turn off require_signed_request_object"
     )]
     RequestObjectsNotAccepted,
     /// The policy demands signed request objects, but the client has no keys.
+    #[cfg(feature = "jwt")]
     #[error("the policy demands signed request objects, but the client has no keys: register its public keys")]
     NoKeysForRequestObjects,
     /// The server does not accept the client's
     /// [`request_object_signing_alg`](crate::client::Client::request_object_signing_alg).
+    #[cfg(feature = "jwt")]
     #[error(
         "the request_object_signing_alg {0} of the client is not accepted by the server: accept it with \
          client_signatures, or change the member"
@@ -231,10 +234,8 @@ pub(crate) fn of_client(
         found.push(ClientLint::IntrospectionNotServed);
     }
     #[cfg(feature = "jwt")]
-    found.extend(unserved_algorithm(server, client).map(ClientLint::IntrospectionAlgorithmNotServed));
-    #[cfg(feature = "jwt")]
-    found.extend(client.jwks_uri().and_then(|url| unfetched_keys(server, url)));
     {
+        found.extend(client.jwks_uri().and_then(|url| unfetched_keys(server, url)));
         found.extend(unserved_algorithm(server, client).map(ClientLint::IntrospectionAlgorithmNotServed));
         found.extend(request_objects(server, endpoints, client));
     }
@@ -286,7 +287,7 @@ fn request_objects(server: &ServerContext, endpoints: &Served<'_>, client: &Clie
     let Some(signatures) = server.request_objects() else {
         return client.requires_signed_request_object().then_some(ClientLint::RequestObjectsNotAccepted);
     };
-    if server.policy.require_signed_request_object && client.jwks().is_none() {
+    if server.policy.require_signed_request_object && client.jwks().is_none() && client.jwks_uri().is_none() {
         return Some(ClientLint::NoKeysForRequestObjects);
     }
     let unaccepted = client.request_object_signing_alg().filter(|own| !signatures.accepted().contains(own));

@@ -1,5 +1,7 @@
 //! Request objects (RFC 9101): the parameters of an authorization request in a JWT that the client signed.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
@@ -35,13 +37,18 @@ pub(crate) struct RequestObject {
 /// The outer error is a failure of the server.
 pub(crate) async fn read(
     text: &str,
-    client: &Client,
+    expected: &Expected<'_>,
     signatures: &ClientSignatures,
-    server: &ServerContext,
     names: &[&'static str],
     now: OffsetDateTime,
 ) -> Result<Result<RequestObject, JwtProblem>, Error> {
-    let expected = Expected {
+    let verified = signatures.verify(text, expected, now).await?;
+    Ok(verified.and_then(|(claims, _)| parameters(claims, expected.client.id().as_str(), names)))
+}
+
+/// Returns what a request object of a client must be.
+pub(crate) fn expected<'a>(client: &'a Client, server: &'a ServerContext, peer: Option<IpAddr>) -> Expected<'a> {
+    Expected {
         client,
         issuer: &server.issuer,
         typ: TYPE,
@@ -49,9 +56,8 @@ pub(crate) async fn read(
         algorithm: client.request_object_signing_alg(),
         longest: LONGEST,
         needs_expiry: false,
-    };
-    let verified = signatures.verify(text, &expected, now).await?;
-    Ok(verified.and_then(|(claims, _)| parameters(claims, client.id().as_str(), names)))
+        peer,
+    }
 }
 
 fn parameters(claims: Claims, client_id: &str, names: &[&'static str]) -> Result<RequestObject, JwtProblem> {

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use super::carried::{Carried, Source};
 use super::parameters::{MAX_SIZE, Parameters, REQUEST, REQUEST_URI};
 use super::progress::Progress;
+use super::request::AuthorizationRequest;
 use super::{AuthorizationEndpoint, Failure, Presented, Validated};
 use crate::client::Client;
 use crate::error::Refusal;
@@ -14,13 +15,14 @@ impl AuthorizationEndpoint {
     /// Reads and validates a new request.
     pub(super) async fn arrive(
         &self,
-        params: &Params<'_>,
+        request: &AuthorizationRequest<'_>,
         now: OffsetDateTime,
     ) -> Result<(Carried, Validated), Failure> {
+        let params = &request.params;
         let (object, uri) = (params.get(REQUEST)?, params.get(REQUEST_URI)?);
         #[cfg(feature = "jwt")]
         if let (Some(object), None, Some(signatures)) = (object, uri, self.server.request_objects()) {
-            return Box::pin(self.arrive_signed(params, object, signatures, now)).await;
+            return Box::pin(self.arrive_signed(request, object, signatures, now)).await;
         }
         let fault = match (object, uri) {
             (None, None) => None,

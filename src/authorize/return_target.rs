@@ -61,8 +61,9 @@ impl AuthorizationEndpoint {
     /// Reads a new request, or one that returns from a login.
     pub(super) async fn begin(
         self: &Arc<Self>,
-        AuthorizationRequest { params, visitor }: &AuthorizationRequest<'_>,
+        request: &AuthorizationRequest<'_>,
     ) -> Result<PendingAuthorization, Failure> {
+        let AuthorizationRequest { params, visitor } = request;
         let now = self.server.now();
         if let Some(sealed) = params.get(RETURN_TARGET)? {
             let mut carried = self.open_return_target(sealed)?;
@@ -78,7 +79,7 @@ impl AuthorizationEndpoint {
             let checked = self.check_by_capabilities(&carried, &validated).await;
             return self.pend(checked, carried, validated, visitor.clone());
         }
-        let (carried, validated) = self.arrive(params, now).await?;
+        let (carried, validated) = self.arrive(request, now).await?;
         let checked = self.check_by_capabilities(&carried, &validated).await;
         self.pend(checked, carried, validated, visitor.clone())
     }
