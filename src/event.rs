@@ -251,7 +251,7 @@ pub enum EventKind<'a> {
     },
     /// A document could not be fetched from a URL that a client has registered, or the fetch was refused. Requests that
     /// wait for the same fetch share this event. Each of them gets 503 and sends an event of its endpoint, unless the
-    /// server has an earlier copy of the document.
+    /// server has an earlier copy of the document. See [outbound requests](crate::manual::outbound_requests).
     #[non_exhaustive]
     FetchFailed {
         /// The client that registered the URL. Its request may not be authenticated yet.

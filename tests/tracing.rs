@@ -848,3 +848,52 @@ async fn run_to_completion_on_actix_keeps_the_request_span() {
     assert_eq!(grantor::actix::run_to_completion(work).instrument(span).await, 400);
     stage.assert_refused_within("approval");
 }
+
+// A fetch that fails is no failure of the host app, so it is a warning. The cause helps the operator.
+#[cfg(feature = "jwt")]
+#[tokio::test]
+async fn failed_fetch_is_logged_as_warning_with_its_cause() {
+    use grantor::http_client::{FetchError, GetRequest, GetResponse};
+
+    struct Down;
+
+    #[async_trait]
+    impl grantor::HttpClient for Down {
+        async fn get(&self, _: &GetRequest<'_>) -> Result<GetResponse, FetchError> {
+            Err(FetchError::Connection("refused\nby the host".into()))
+        }
+    }
+
+    let t = TestServer::with(|builder| {
+        builder.client_signatures(grantor::ClientSignatures::new()).http_client(Down).observer(TracingObserver)
+    });
+    let client = grantor::Client::private_key_jwt("app").jwks_uri("https://app.example/jwks").client_credentials();
+    t.register(client.scope("user:read").build(), None).await;
+    // The header {"alg":"ES256"}, the claims {"sub":"app"}, and a signature of the right length.
+    let assertion = format!("eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhcHAifQ.{}", "A".repeat(86));
+    let (log, _guard) = Log::start();
+    let pairs = [
+        ("grant_type", "client_credentials"),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+        ("client_assertion", &assertion),
+    ];
+    assert_eq!(t.server.token(&Request::post_form("/token", form(&pairs))).await.status(), 503);
+    let [fetch, refused] = <[Logged; 2]>::try_from(log.events.lock().unwrap().clone()).unwrap();
+    let error = "a document could not be fetched: the connection failed";
+    let expected = [
+        ("event", "fetch_failed"),
+        ("client_id", "app"),
+        ("url", "https://app.example/jwks"),
+        ("purpose", "client_keys"),
+        ("cause", r#""refused\nby the host""#),
+        ("error", error),
+    ];
+    assert_eq!((fetch.level, fetch.fields), (Level::WARN, fields(&expected)));
+    let expected = [
+        ("event", "token_refused"),
+        ("presented_client_id", "app"),
+        ("code", "temporarily_unavailable"),
+        ("error", error),
+    ];
+    assert_eq!((refused.level, refused.fields), (Level::WARN, fields(&expected)));
+}

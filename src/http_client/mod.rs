@@ -1,7 +1,8 @@
 //! The HTTP client with which a server fetches documents that clients publish, such as their public keys.
 //!
 //! The server checks each URL and counts each fetch before it calls the [`HttpClient`]. [`FetchPolicy`] has the limits.
-//! The feature `http-client` adds `GuardedHttpClient`, which also checks the addresses to which it connects.
+//! The feature `http-client` adds `GuardedHttpClient`, which also checks the addresses to which it connects. [The
+//! manual](crate::manual::outbound_requests) lists what is fetched, when and how often.
 
 #[cfg(feature = "http-client")]
 mod address;

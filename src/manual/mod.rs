@@ -4,8 +4,8 @@
 // `tests/manual/` compiles and runs the code, so the pages are no documentation tests: these would need hidden lines,
 // which a forge shows.
 //
-// Some links lead to items that exist only with the feature `jwt`.
-#![cfg_attr(not(feature = "jwt"), allow(rustdoc::broken_intra_doc_links))]
+// Some links lead to items that exist only with the features `http-client` or `jwt`.
+#![cfg_attr(not(all(feature = "http-client", feature = "jwt")), allow(rustdoc::broken_intra_doc_links))]
 #![doc = include_str!("links.md")]
 #![doc = include_str!("README.md")]
 
@@ -36,6 +36,10 @@ pub mod separate_api {}
 #[doc = include_str!("links.md")]
 #[cfg_attr(not(doctest), doc = include_str!("signing_keys.md"))]
 pub mod signing_keys {}
+
+#[doc = include_str!("links.md")]
+#[cfg_attr(not(doctest), doc = include_str!("outbound_requests.md"))]
+pub mod outbound_requests {}
 
 #[doc = include_str!("links.md")]
 #[cfg_attr(not(doctest), doc = include_str!("client_libraries.md"))]

@@ -13,6 +13,8 @@ mod non_features;
 mod old_copy;
 #[cfg(feature = "testing")]
 mod operators;
+#[cfg(all(feature = "http-client", feature = "jwt"))]
+mod outbound_requests;
 mod pages;
 #[cfg(feature = "axum")]
 mod separate_api;
