@@ -2,7 +2,7 @@
 
 use super::algorithm::Algorithm;
 use super::claims::Claims;
-use super::jws::{Unverified, parse};
+use super::jws::{Unverified, decode_payload, parse};
 use super::key::PublicKey;
 use super::problem::JwtProblem;
 use super::sign::{KeyError, Keys};
@@ -80,8 +80,8 @@ pub(crate) fn verify(
 
 /// Returns the subject (`sub`) that a text claims, to find the keys that could verify it. The text may be forged.
 pub(crate) fn unverified_subject(text: &str, max_size: usize) -> Result<String, JwtProblem> {
-    let jws = parse(text, max_size).ok_or(JwtProblem::Malformed)?;
-    let claims = parse_object(&jws.payload).map(Claims::new).ok_or(JwtProblem::Malformed)?;
+    let payload = decode_payload(text, max_size).ok_or(JwtProblem::Malformed)?;
+    let claims = parse_object(&payload).map(Claims::new).ok_or(JwtProblem::Malformed)?;
     Ok(claims.text("sub")?.ok_or(JwtProblem::MissingClaim("sub"))?.to_owned())
 }
 
