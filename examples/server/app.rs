@@ -91,17 +91,21 @@ impl App {
         let attempts = Arc::new(Attempts::new());
         let users = Users::new(Arc::clone(&accounts), Arc::clone(&attempts))?;
         let limiter = Arc::new(Limiter::new(Arc::clone(&users)));
+        let mut policy = flags.policy();
+        policy.fetch.allow_loopback_for_development = is_on_loopback(&issuer);
         let builder = AuthorizationServer::builder(&issuer)
             .storage(Arc::clone(&storage))
             .authenticator(Arc::clone(&limiter))
             .token_customizer(Arc::clone(&attempts))
-            .policy(flags.policy())
+            .policy(policy)
             .default_scope(&config.default_scope)
             .protected_resource(config.api(&issuer))
             .page_templates(OwnPages)
             .server_key(&secret, &[]);
         #[cfg(feature = "jwt")]
         let builder = signing::add(signing::accept(builder, flags), flags, Arc::clone(&storage), &secret)?;
+        #[cfg(feature = "http-client")]
+        let builder = builder.http_client(grantor::http_client::GuardedHttpClient::new()?);
         let builder = builder.scope(registration::SCOPE, registration::DESCRIPTION);
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
         let oauth = builder.build().await.map_err(|error| explain(error, flags))?;
@@ -149,6 +153,12 @@ fn default_issuer(address: SocketAddr) -> String {
     } else {
         format!("http://{address}")
     }
+}
+
+/// Returns whether this is a server for development. Such a server also fetches keys from its own machine.
+fn is_on_loopback(issuer: &str) -> bool {
+    let host = Url::parse(issuer).ok().and_then(|issuer| issuer.host_str().map(str::to_owned));
+    host.is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host.as_str()))
 }
 
 /// Adds the flags that help to the errors of the library.

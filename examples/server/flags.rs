@@ -56,7 +56,7 @@ pub(crate) struct Flags {
     /// Clients to add or to update, instead of the built-in ones: a JSON array with the member names of RFC 7591,
     /// `resource_server` for an API that introspects tokens, and `first_party` for an app of your own. A client with a
     /// key instead of a secret has the `token_endpoint_auth_method` `private_key_jwt` and its public keys in `jwks`
-    /// (feature `jwt`). Other clients stay as they are.
+    /// (feature `jwt`), or at a `jwks_uri` (feature `http-client`, too). Other clients stay as they are.
     #[arg(long, value_name = "FILE")]
     pub(crate) clients: Option<PathBuf>,
 

@@ -33,6 +33,9 @@
 //!   "jwks": {"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "2026", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}}]
 //! ```
 //!
+//! With the feature `http-client`, `"jwks_uri": "https://reports.example.com/jwks"` can be in place of `jwks`. The server
+//! then fetches the keys when it needs them. If its own issuer is on the loopback interface, the URL may be there, too.
+//!
 //! The page "Clients without shared secrets" of the manual explains the assertion that such a client sends.
 //!
 //! # An application's own registration

@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use end_to_end::example::{Example, Folder};
 use grantor::jose::{Algorithm, SigningKey};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use super::{on_each_storage, token};
 
@@ -82,6 +84,47 @@ async fn client_with_a_key_uses_every_endpoint() {
         }
         let form = [("grant_type", "client_credentials"), ("client_id", "reports"), ("client_secret", "a-secret")];
         assert_eq!(token(&example, &form).await, (401, told));
+    }
+}
+
+/// Serves a text to each request. Returns the URL.
+async fn serve(json: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/jwks", listener.local_addr().unwrap());
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/jwk-set+json\r\nConnection: close\r\nContent-Length";
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(format!("{head}: {}\r\n\r\n{json}", json.len()).as_bytes()).await.unwrap();
+        }
+    });
+    url
+}
+
+// covers: KM-17 (RFC 8725bis §3.10)
+#[tokio::test]
+async fn keys_at_a_url_are_fetched_and_an_outage_is_503() {
+    let key = key(Algorithm::Es256);
+    let up = serve(serde_json::to_string(&jwks(&key)).unwrap()).await;
+    let down = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for (url, status, error) in
+        [(up, 200, Value::Null), (format!("http://{down}/"), 503, json!("temporarily_unavailable"))]
+    {
+        let mut client: Value = serde_json::from_str(&clients(&key)).unwrap();
+        client[0].as_object_mut().unwrap().remove("jwks");
+        client[0]["jwks_uri"] = url.into();
+        let folder = Folder::new();
+        let example = Example::start(&["--clients", &folder.file("clients.json", &client.to_string())]);
+        for jti in ["1", "2"] {
+            let [kind, text] = assertion(&example, &key, jti, json!({})).await;
+            let form = [("grant_type", "client_credentials"), (kind.0, &*kind.1), (text.0, &*text.1)];
+            let (told, answer) = post(&example, "/token", &form).await;
+            assert_eq!((told, &answer["error"]), (status, &error), "{answer}");
+        }
     }
 }
 
