@@ -1216,6 +1216,8 @@ fn stored_client_is_validated_again_when_read() {
         ("lifetimes", json!({ "session": null })),
         ("legacy", json!({ "anything_goes": true })),
         ("registered_by", json!("anyone")),
+        ("jwks_uri", json!("http://app.example/jwks")),
+        ("sector_identifier_uri", json!("https://app.example/sector")),
         ("require_pushed_authorization_requests", json!(true)),
         ("require_signed_request_object", json!(true)),
     ] {

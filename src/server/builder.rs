@@ -326,10 +326,7 @@ impl Builder {
     pub async fn build(mut self) -> Result<AuthorizationServer, BuildError> {
         check_issuer(&self.issuer)?;
         self.policy.check()?;
-        let is_on_loopback = |url: WebUrl<'_>| url.is_loopback_address() || url.is_localhost();
-        if self.policy.fetch.allow_loopback_for_development && !WebUrl::parse(&self.issuer).is_ok_and(is_on_loopback) {
-            return Err(BuildError::LoopbackFetches);
-        }
+        check_fetches(&self.policy, &self.issuer)?;
         let scopes = catalogue(&self.scopes, self.default_scope.as_deref())?;
         if let Some(scope) = self.policy.self_service_scope.as_ref().filter(|scope| !scope.is_subset(scopes.all())) {
             return Err(BuildError::SelfServiceScope(scope.as_str().to_owned()));
@@ -441,6 +438,12 @@ impl fmt::Debug for Builder {
 fn check_issuer(issuer: &str) -> Result<(), BuildError> {
     let fits = is_served_securely(issuer) && !issuer.contains('?');
     if fits { Ok(()) } else { Err(BuildError::Issuer(issuer.to_owned())) }
+}
+
+fn check_fetches(policy: &Policy, issuer: &str) -> Result<(), BuildError> {
+    let is_on_loopback = |url: WebUrl<'_>| url.is_loopback_address() || url.is_localhost();
+    let fits = !policy.fetch.allow_loopback_for_development || WebUrl::parse(issuer).is_ok_and(is_on_loopback);
+    if fits { Ok(()) } else { Err(BuildError::LoopbackFetches) }
 }
 
 /// Allows only characters that need no percent-encoding: the prefix is compared with request lines byte by byte.
