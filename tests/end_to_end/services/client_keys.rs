@@ -8,12 +8,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use super::signed::{header, jwks, key, sign, with};
 use super::{on_each_storage, token};
-
-#[expect(unreachable_pub, reason = "other tests share this file")]
-#[path = "../../common/signed.rs"]
-mod signed;
-use signed::{header, jwks, key, sign, with};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 

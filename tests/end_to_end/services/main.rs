@@ -17,11 +17,16 @@ mod own_account;
 mod own_applications;
 mod password_grant;
 mod proxies;
+mod published_keys;
 mod separate_api;
 mod sessions;
 mod setting_up;
 mod signing_keys;
 mod slow_clients;
+
+#[expect(unreachable_pub, reason = "other tests share this file")]
+#[path = "../../common/signed.rs"]
+mod signed;
 
 use end_to_end::example::{Example, Folder};
 use end_to_end::postgres::Postgres;
