@@ -145,7 +145,7 @@ pub(crate) enum AccessTokenFormat {
 pub(crate) enum Capability {
     /// Signing keys, published at /jwks (feature `jwt`).
     SigningKeys,
-    /// Clients that authenticate by signatures, without a secret (feature `jwt`).
+    /// Clients that authenticate by signatures, without a secret, and signed authorization requests (feature `jwt`).
     ClientSignatures,
 }
 

@@ -11,12 +11,13 @@ use crate::flags::{AccessTokenFormat, Flags};
 use crate::session::random_bytes;
 use crate::{StartError, storage};
 
-/// Lets clients authenticate by signatures, unless `--without client-signatures` was given.
+/// Lets clients authenticate by signatures, and sign their authorization requests, unless `--without
+/// client-signatures` was given.
 pub(crate) fn accept(builder: Builder, flags: &Flags) -> Builder {
     if flags.is_without(crate::flags::Capability::ClientSignatures) {
         return builder;
     }
-    builder.client_signatures(ClientSignatures::new())
+    builder.client_signatures(ClientSignatures::new().request_objects())
 }
 
 /// Adds signing keys to the server, unless `--without signing-keys` was given.

@@ -21,6 +21,7 @@ mod published_keys;
 mod separate_api;
 mod sessions;
 mod setting_up;
+mod signed_requests;
 mod signing_keys;
 mod slow_clients;
 
