@@ -3,11 +3,17 @@
 
 mod assertion;
 mod register;
+mod register_signing_app;
 mod replace_keys;
 mod server;
+mod server_for_signed_requests;
+mod signed_request;
 
 use grantor::jose::{Algorithm, JwkSet, JwtProblem, SigningKey};
-use grantor::{AuthorizationServer, ClientId, MemoryStorage, Refusal, TokenRequest};
+use grantor::{
+    AuthorizationOutcome, AuthorizationServer, ClientId, CodeChallenge, CodeVerifier, MemoryStorage, Refusal, Request,
+    TokenRequest,
+};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -33,6 +39,29 @@ async fn client_authenticates_and_changes_its_key() {
     assert_eq!((refusal(&server, &old).await, refusal(&server, &new).await), (None, None));
     replace_keys::replace_keys(&storage, &id, keys(&[&new])).await.unwrap();
     assert_eq!((refusal(&server, &old).await, refusal(&server, &new).await), (unknown, None));
+}
+
+#[tokio::test]
+async fn app_signs_all_its_authorization_requests() {
+    let storage = MemoryStorage::new();
+    let server = server_for_signed_requests::server_for_signed_requests(storage.clone()).await.unwrap();
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let jwks = json!({ "keys": [key.public_key().to_jwk()] }).to_string();
+    register_signing_app::register_signing_app(&storage, &jwks).await.unwrap();
+    let challenge = CodeChallenge::s256(&CodeVerifier::new("v".repeat(43)));
+    let ask = async |url: &str| {
+        let target = url.strip_prefix("https://id.example.com").unwrap();
+        match server.authorize(&Request::get(target)).await {
+            AuthorizationOutcome::Pending(pending) => Ok(pending.parameter("state").map(str::to_owned)),
+            AuthorizationOutcome::Respond(response) => Err(response.status()),
+        }
+    };
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let url = signed_request::signed_request(&key, "af0ifjsldkj", challenge.as_str(), now).await.unwrap();
+    assert_eq!(ask(&url).await, Ok(Some("af0ifjsldkj".to_owned())));
+    assert_eq!(ask("https://id.example.com/authorize?client_id=mailer&response_type=code").await, Err(400));
+    let expired = signed_request::signed_request(&key, "af0ifjsldkj", challenge.as_str(), now - 3600).await.unwrap();
+    assert_eq!(ask(&expired).await, Err(400));
 }
 
 /// The table of reasons has a row for each reason.
