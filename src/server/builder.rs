@@ -391,9 +391,7 @@ impl Builder {
             resource,
             fetcher,
         });
-        if server.policy.require_signed_request_object && !server.accepts_request_objects() {
-            return Err(BuildError::RequestObjectsNotAccepted);
-        }
+        check_request_objects(&server)?;
         let token = TokenEndpoint::new(Arc::clone(&server), urls.authorization.is_some(), self.extensions);
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server));
         let has_introspection = urls.introspection.is_some();
@@ -461,6 +459,11 @@ pub(super) fn check_endpoint(url: &str) -> Result<(), BuildError> {
     // A browser would read a return target that begins with two slashes as a URL of another host.
     let is_path = !path_of(url).starts_with("//");
     if is_served_securely(url) && is_path { Ok(()) } else { Err(BuildError::Endpoint(url.to_owned())) }
+}
+
+fn check_request_objects(server: &ServerContext) -> Result<(), BuildError> {
+    let fits = !server.policy.require_signed_request_object || server.accepts_request_objects();
+    if fits { Ok(()) } else { Err(BuildError::RequestObjectsNotAccepted) }
 }
 
 fn check_resource(resource: &ProtectedResource, scopes: &Catalogue) -> Result<(), BuildError> {
