@@ -1,14 +1,18 @@
 //! Request objects (RFC 9101): which are accepted, and what a broken one gets. `tests/signed_requests` runs the tests of
 //! plain requests with them.
 
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::client::ClientParts;
+use grantor::http_client::{FetchError, GetRequest, GetResponse};
 use grantor::jose::{Algorithm, JwkSet, SigningKey};
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
-    AuthorizationOutcome, AuthorizationRequest, Client, ClientRegistry, ClientSignatures, Clock, Refusal, Request,
-    Response,
+    AuthorizationOutcome, AuthorizationRequest, Client, ClientRegistry, ClientSignatures, Clock, HttpClient, Refusal,
+    Request, Response,
 };
 use serde_json::{Value, json};
 use time::Duration;
@@ -464,4 +468,40 @@ async fn storage_failure_while_reading_an_object_is_no_refusal() {
     let description = "the server is temporarily unavailable, try again later";
     assert_page(&answer, 503, "temporarily_unavailable", description);
     assert_eq!(answer.header("retry-after"), Some("5"));
+}
+
+/// The web server of a client. It answers with these keys, or fails.
+#[derive(Clone, Default)]
+struct Web(Arc<Mutex<Option<JwkSet>>>);
+
+#[async_trait]
+impl HttpClient for Web {
+    async fn get(&self, request: &GetRequest<'_>) -> Result<GetResponse, FetchError> {
+        let keys = self.0.lock().unwrap().as_ref().map(|keys| serde_json::to_vec(keys).unwrap());
+        let mut response = GetResponse::new(200, [("content-type", "application/jwk-set+json")]);
+        response.push(&keys.ok_or_else(|| FetchError::client("no route to host"))?, request)?;
+        Ok(response)
+    }
+}
+
+// covers: JR-06 (RFC 9101 §6.2), KM-17 (RFC 8725bis §3.10)
+#[tokio::test]
+async fn published_keys_verify_objects_once_they_can_be_fetched() {
+    let (web, es256) = (Web::default(), key(Algorithm::Es256));
+    let (signatures, http) = (ClientSignatures::new().request_objects(), web.clone());
+    let t = TestServer::with(|builder| builder.client_signatures(signatures).http_client(http));
+    let app = Client::public("app").authorization_code([CALLBACK]).scope("user:read");
+    t.register(app.jwks_uri("https://app.example/jwks").build(), None).await;
+    let good = object(&es256, &claims(&t)).await;
+
+    let answer = refused(&t, &good).await;
+    let description = "the server is temporarily unavailable, try again later";
+    assert_page(&answer, 503, "temporarily_unavailable", description);
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    assert_eq!(t.events.names(), ["fetch_failed", "authorization_refused"]);
+
+    *web.0.lock().unwrap() = Some(jwks(&es256));
+    drop(accepted(&t, &good).await);
+    let foreign = SigningKey::generate(Algorithm::Es256).unwrap();
+    assert_refused(&t, &object(&foreign, &claims(&t)).await, "UnknownKey").await;
 }
