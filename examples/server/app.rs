@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 #[cfg(feature = "http-client")]
-use grantor::Builder;
 #[cfg(feature = "http-client")]
 use grantor::http_client::GuardedHttpClient;
 use grantor::storage::IssuerError;
-use grantor::{AuthorizationServer, BuildError, ClientRegistry, Limiter, Policy, Scope};
+use grantor::{AuthorizationServer, BuildError, ClientRegistry, Limiter, Scope};
 use url::Url;
 
 use crate::StartError;
@@ -102,7 +101,6 @@ impl App {
             .authenticator(Arc::clone(&limiter))
             .token_customizer(Arc::clone(&attempts))
             .policy(policy)
-            .policy(policy(flags, &issuer))
             .default_scope(&config.default_scope)
             .protected_resource(config.api(&issuer))
             .page_templates(OwnPages)
@@ -110,8 +108,7 @@ impl App {
         #[cfg(feature = "jwt")]
         let builder = signing::add(signing::accept(builder, flags), flags, Arc::clone(&storage), &secret)?;
         #[cfg(feature = "http-client")]
-        let builder = builder.http_client(grantor::http_client::GuardedHttpClient::new()?);
-        let builder = fetching(builder);
+        let builder = builder.http_client(GuardedHttpClient::new()?);
         let builder = builder.scope(registration::SCOPE, registration::DESCRIPTION);
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
         let oauth = builder.build().await.map_err(|error| explain(error, flags))?;
@@ -147,27 +144,6 @@ impl App {
         let described = described.map(|(_, description)| description.as_str());
         let is_offered = |token: &str| self.scopes.iter().any(|(own, _)| own == token);
         described.chain(scope.iter().filter(|token| !is_offered(token))).collect()
-    }
-}
-
-/// Returns the policy of the flags. A server that only this device can reach may also fetch keys from this device.
-fn policy(flags: &Flags, issuer: &str) -> Policy {
-    let mut policy = flags.policy();
-    let host = Url::parse(issuer).ok().and_then(|issuer| issuer.host_str().map(str::to_owned));
-    policy.fetch.allow_loopback_for_development =
-        host.is_some_and(|host| matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]"));
-    policy
-}
-
-/// Adds the HTTP client that fetches the keys of clients with a `jwks_uri`.
-#[cfg(feature = "http-client")]
-fn fetching(builder: Builder) -> Builder {
-    match GuardedHttpClient::new() {
-        Ok(client) => builder.http_client(client),
-        Err(error) => {
-            eprintln!("warning: the keys of clients with a jwks_uri can't be fetched: {error}");
-            builder
-        }
     }
 }
 

@@ -57,8 +57,6 @@ pub(crate) struct Flags {
     /// `resource_server` for an API that introspects tokens, and `first_party` for an app of your own. A client with a
     /// key instead of a secret has the `token_endpoint_auth_method` `private_key_jwt` and its public keys in `jwks`
     /// (feature `jwt`), or at a `jwks_uri` (feature `http-client`, too). Other clients stay as they are.
-    /// key instead of a secret has the `token_endpoint_auth_method` `private_key_jwt`, and its public keys in `jwks`
-    /// (feature `jwt`) or at a `jwks_uri` (feature `http-client`, too). Other clients stay as they are.
     #[arg(long, value_name = "FILE")]
     pub(crate) clients: Option<PathBuf>,
 

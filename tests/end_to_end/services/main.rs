@@ -17,7 +17,6 @@ mod own_account;
 mod own_applications;
 mod password_grant;
 mod proxies;
-mod published_keys;
 mod separate_api;
 mod sessions;
 mod setting_up;
