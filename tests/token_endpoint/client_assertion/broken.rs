@@ -15,7 +15,7 @@ use super::{
     server_and_client,
 };
 use crate::common::signed::{header, jwks, sign, with};
-use crate::common::token;
+use crate::common::{form, token};
 use crate::support::{CB, bad_client, bad_request, granted, header_values};
 
 /// A change that breaks a good assertion.
@@ -268,7 +268,7 @@ async fn mac_with_the_public_key_is_refused() {
     }
 }
 
-// covers: JB-01 (RFC 7521 §4.2), JB-12 (RFC 7521 §4.2.1), CA-09 (RFC 6749 §2.3), CA-12 (RFC 6749 §2.3.2), AMB-16, B28, B37
+// covers: JB-01 (RFC 7521 §4.2), JB-12 (RFC 7521 §4.2.1), CA-07 (RFC 6749 §2.3.1), CA-09 (RFC 6749 §2.3), CA-12 (RFC 6749 §2.3.2), AMB-16, B28, B37, B38
 #[tokio::test]
 async fn assertion_is_the_only_proof_and_has_its_type() {
     let (t, app, key) = server_and_client().await;
@@ -292,6 +292,9 @@ async fn assertion_is_the_only_proof_and_has_its_type() {
     bad_client(&t, &by_assertion(&text).with_header("authorization", "Bearer x"), not_allowed).await;
     bad_request(&t, &with_pairs(&[kind, value, value]), r#"RepeatedParameter("client_assertion")"#).await;
     bad_request(&t, &with_pairs(&[kind, kind, value]), r#"RepeatedParameter("client_assertion_type")"#).await;
+    let in_query = form(&[kind, value]);
+    let in_query = Request::post_form(format!("/token?{in_query}"), form(&MACHINE));
+    bad_request(&t, &in_query, r#"ParameterInQuery("client_assertion")"#).await;
     // The client has no secret, and its identifier alone is no proof.
     bad_client(&t, &with_pairs(&[id]), "MissingClientAuthentication").await;
     bad_client(&t, &with_pairs(&[id, ("client_secret", &text)]), not_allowed).await;
