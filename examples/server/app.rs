@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 #[cfg(feature = "http-client")]
-#[cfg(feature = "http-client")]
 use grantor::http_client::GuardedHttpClient;
 use grantor::storage::IssuerError;
 use grantor::{AuthorizationServer, BuildError, ClientRegistry, Limiter, Scope};

@@ -36,7 +36,6 @@
 //! With the feature `http-client`, `"jwks_uri": "https://reports.example.com/jwks"` can be in place of `jwks`. The server
 //! then fetches the keys when it needs them. If its own issuer is on the loopback interface, the URL may be there, too.
 //!
-//! The page "Clients without shared secrets" of the manual explains the assertion that such a client sends.
 //! The page "Clients without shared secrets" of the manual explains the assertion that such a client sends. Every client
 //! with `jwks` can also sign its authorization requests. With `"require_signed_request_object": true` it must, and
 //! `request_object_signing_alg` restricts it to one algorithm.
