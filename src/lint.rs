@@ -273,6 +273,7 @@ fn unserved_authentication(server: &ServerContext, client: &Client) -> Option<Cl
 }
 
 #[cfg(not(feature = "jwt"))]
+#[expect(clippy::unnecessary_wraps, reason = "with the feature, the server may accept keys")]
 const fn unserved_authentication(_: &ServerContext, _: &Client) -> Option<ClientLint> {
     Some(ClientLint::AuthenticationMethodNotServed(AuthenticationMethod::PrivateKeyJwt))
 }
