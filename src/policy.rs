@@ -139,7 +139,8 @@ pub struct Policy {
     pub max_state: usize,
     /// The maximum size of a request body or query in bytes. Default: 65,536. That is enough for the maximum of 16 KiB
     /// of authorization parameters, percent-encoded in a query or sealed in a consent form. If it is less than 32 KiB,
-    /// half of it is the maximum of authorization parameters. Below 4 KiB, a consent form may be too large.
+    /// half of it is the maximum of authorization parameters. Below 4 KiB, a consent form may be too large. It is also
+    /// the maximum size of a signed request object (RFC 9101).
     pub max_body: usize,
     /// The time for which the adapters for axum and actix-web wait for the body of a request after its headers. After
     /// that, the request gets 408. The time for the headers is a setting of the HTTP server: see [the

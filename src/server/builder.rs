@@ -215,7 +215,7 @@ impl Builder {
     /// [`PendingAuthorization::parameter`](crate::PendingAuthorization::parameter).
     ///
     /// The server keeps the parameter through login and consent, and refuses a request that repeats it. It ignores
-    /// parameters that are neither built in nor declared.
+    /// parameters that are neither built in nor declared. In a request object (RFC 9101), the parameter is a string.
     ///
     /// ```
     /// use grantor::{Approval, AuthorizationServer, MemoryStorage, Request, Response, UserSession};
