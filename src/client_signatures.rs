@@ -164,12 +164,12 @@ impl ClientSignatures {
         expected: &Expected<'_>,
         now: OffsetDateTime,
     ) -> Result<Result<(Claims, Option<OffsetDateTime>), JwtProblem>, Error> {
-        let algorithms = match &expected.algorithm {
-            None => &self.algorithms[..],
-            Some(only) if self.algorithms.contains(only) => std::slice::from_ref(only),
-            Some(_) => return Ok(Err(JwtProblem::Algorithm)),
-        };
-        let accepted = Accepted { max_size: expected.max_size, typ: expected.typ, algorithms };
+        // A client that registered one name of Ed25519 may use the other.
+        let registered = expected.algorithm;
+        let algorithms = self.algorithms.iter().copied();
+        let algorithms: Vec<_> =
+            algorithms.filter(|own| registered.is_none_or(|registered| own.is_same_as(registered))).collect();
+        let accepted = Accepted { max_size: expected.max_size, typ: expected.typ, algorithms: &algorithms };
         let verified = match (expected.client.jwks(), expected.client.jwks_uri()) {
             (Some(keys), _) => verify(text, accepted, keys.keys(), &*self.verifier),
             (None, Some(url)) => self.verify_with_published(text, accepted, expected, url).await?,

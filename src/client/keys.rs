@@ -38,14 +38,16 @@ impl Client {
     }
 
     /// Returns the only algorithm that the client may use to authenticate (`token_endpoint_auth_signing_alg`, OpenID
-    /// Connect Registration §2). `None` means every algorithm that the server accepts.
+    /// Connect Registration §2). `None` means every algorithm that the server accepts. The two names of Ed25519 count as
+    /// one algorithm.
     #[must_use]
     pub const fn token_endpoint_auth_signing_alg(&self) -> Option<Algorithm> {
         self.parts.token_endpoint_auth_signing_alg
     }
 
     /// Returns the only algorithm that the client may use for request objects (`request_object_signing_alg`, OpenID
-    /// Connect Registration §2). `None` means every algorithm that the server accepts.
+    /// Connect Registration §2). `None` means every algorithm that the server accepts. The two names of Ed25519 count as
+    /// one algorithm.
     #[must_use]
     pub const fn request_object_signing_alg(&self) -> Option<Algorithm> {
         self.parts.request_object_signing_alg

@@ -46,7 +46,7 @@ impl Algorithm {
     }
 
     /// Returns whether a key of one algorithm can be used with the other: they are equal, or both are names of Ed25519.
-    pub(super) const fn is_same_as(self, other: Self) -> bool {
+    pub(crate) const fn is_same_as(self, other: Self) -> bool {
         matches!(
             (self, other),
             (Self::Rs256, Self::Rs256)

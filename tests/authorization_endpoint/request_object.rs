@@ -339,6 +339,9 @@ async fn client_and_server_limit_the_algorithms_of_objects() {
     }
     change(&t, &app, |parts| parts.request_object_signing_alg = Some(Algorithm::Ed25519)).await;
     drop(accepted(&t, &object(&ed, &claims(&t)).await).await);
+    // The other name of Ed25519.
+    let other_name = with(&header(&ed, TYPE), &json!({ "alg": "EdDSA" }));
+    drop(accepted(&t, &sign(&ed, other_name, claims(&t)).await).await);
     assert_refused(&t, &object(&es256, &claims(&t)).await, "Algorithm").await;
     change(&t, &app, |parts| parts.request_object_signing_alg = None).await;
     change(&t, &app, |parts| parts.jwks = None).await;

@@ -56,6 +56,25 @@ async fn only_registered_and_offered_algorithms_are_accepted() {
     bad_client(&t, &by_assertion(&assertion(&t, &only.id, &pss).await), "ClientAssertion(Algorithm)").await;
 }
 
+/// Libraries differ in the name that they send, and some change it.
+// covers: KM-05 (RFC 9864 §2.2)
+#[tokio::test]
+async fn client_with_one_name_of_ed25519_may_use_the_other() {
+    let t = server();
+    for registered in [Algorithm::EdDsa, Algorithm::Ed25519] {
+        let key = key(registered);
+        let own = |client: grantor::client::ClientBuilder| client.token_endpoint_auth_signing_alg(registered);
+        let app = client(&t, registered.name(), jwks(&key), own).await;
+        for sent in ["EdDSA", "Ed25519"] {
+            let header = with(&header(&key, TYP), &json!({ "alg": sent }));
+            granted(&t, &by_assertion(&sign(&key, header, claims(&t, &app.id)).await)).await;
+        }
+        let rsa = SigningKey::generate(Algorithm::Rs256).unwrap();
+        let text = sign(&rsa, header(&rsa, TYP), claims(&t, &app.id)).await;
+        bad_client(&t, &by_assertion(&text), "ClientAssertion(Algorithm)").await;
+    }
+}
+
 // covers: JB-05 (RFC 7523bis §4), JB-19 (RFC 7523bis §4), KM-21 (RFC 7515 §4.1.9), KM-22 (RFC 7519 §2), AMB-27
 #[tokio::test]
 async fn assertion_may_vary_in_form() {
