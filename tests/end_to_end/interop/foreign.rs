@@ -14,32 +14,38 @@ const FOLDER: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// Runs a scenario of `node/client.mjs`.
 pub(crate) fn openid_client(example: &Example, scenario: &str) {
-    let Some(folder) = ready(openid_client_folder()) else { return };
-    run(Command::new("node").arg(folder.join("client.mjs")).arg(&example.base).arg(scenario), scenario);
+    silent(node("client.mjs", &[&example.base, scenario]), scenario);
 }
 
 /// Runs a scenario of `python/client.py`.
 pub(crate) fn authlib(example: &Example, scenario: &str) {
-    let Some(folder) = ready(authlib_folder()) else { return };
-    let script = Path::new(SCRIPTS).join("python/client.py");
-    // -B: nothing is written beside the script.
-    let mut python = Command::new("python3");
-    python.arg("-B").arg(script).arg(&example.base).arg(scenario).env("PYTHONPATH", folder);
-    run(&mut python, scenario);
+    silent(python("client.py", &[&example.base, scenario]), scenario);
 }
 
 /// Runs a scenario of `node/tokens.mjs`; returns the printed lines. `None` if there is no Node.
 pub(crate) fn jose(base: &str, scenario: &str, arguments: &[&str]) -> Option<Vec<String>> {
-    let folder = ready(openid_client_folder())?;
-    lines(Command::new("node").arg(folder.join("tokens.mjs")).arg(base).arg(scenario).args(arguments), scenario)
+    node("tokens.mjs", &[&[base, scenario], arguments].concat())
 }
 
 /// Runs a scenario of `python/tokens.py`, as [`jose`] does.
 pub(crate) fn joserfc(base: &str, scenario: &str, arguments: &[&str]) -> Option<Vec<String>> {
-    let folder = ready(authlib_folder())?;
+    python("tokens.py", &[&[base, scenario], arguments].concat())
+}
+
+/// Runs a script of the folder `node` with these arguments: the address of the server, the scenario, and those of the
+/// scenario. Returns the printed lines. `None` if there is no Node.
+pub(crate) fn node(script: &str, arguments: &[&str]) -> Option<Vec<String>> {
+    let folder = ready(openid_client_folder())?;
+    lines(Command::new("node").arg(folder.join(script)).args(arguments), arguments[1])
+}
+
+/// Runs a script of the folder `python`, as [`node`] does.
+pub(crate) fn python(script: &str, arguments: &[&str]) -> Option<Vec<String>> {
+    let folder = ready(python_folder())?;
+    // -B: nothing is written beside the script.
     let mut python = Command::new("python3");
-    python.arg("-B").arg(Path::new(SCRIPTS).join("python/tokens.py")).env("PYTHONPATH", folder);
-    lines(python.arg(base).arg(scenario).args(arguments), scenario)
+    python.arg("-B").arg(Path::new(SCRIPTS).join("python").join(script)).env("PYTHONPATH", folder);
+    lines(python.args(arguments), arguments[1])
 }
 
 fn openid_client_folder() -> &'static Result<PathBuf, String> {
@@ -47,18 +53,18 @@ fn openid_client_folder() -> &'static Result<PathBuf, String> {
     FOLDER.get_or_init(install_openid_client)
 }
 
-fn authlib_folder() -> &'static Result<PathBuf, String> {
+fn python_folder() -> &'static Result<PathBuf, String> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    FOLDER.get_or_init(install_authlib)
+    FOLDER.get_or_init(install_python_packages)
 }
 
 fn install_openid_client() -> Result<PathBuf, String> {
     let folder = Path::new(FOLDER).join("interop-node");
-    npm(&Path::new(SCRIPTS).join("node"), &folder, &["browser.mjs", "client.mjs", "tokens.mjs"])?;
+    npm(&Path::new(SCRIPTS).join("node"), &folder, &["browser.mjs", "client.mjs", "keys.mjs", "tokens.mjs"])?;
     Ok(folder)
 }
 
-fn install_authlib() -> Result<PathBuf, String> {
+fn install_python_packages() -> Result<PathBuf, String> {
     let (list, folder) = (Path::new(SCRIPTS).join("python/requirements.txt"), Path::new(FOLDER).join("interop-python"));
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--target"]).arg(&folder);
@@ -77,11 +83,9 @@ fn ready(installed: &Result<PathBuf, String>) -> Option<&PathBuf> {
     }
 }
 
-/// Runs a script to its end.
-fn run(command: &mut Command, scenario: &str) {
-    if let Some(lines) = lines(command, scenario) {
-        assert!(lines.is_empty(), "{scenario}: {lines:?}");
-    }
+/// Checks that a script, if it could run, printed nothing.
+fn silent(lines: Option<Vec<String>>, scenario: &str) {
+    assert!(lines.is_none_or(|lines| lines.is_empty()), "{scenario} printed more than its end");
 }
 
 /// Runs a script, which prints a mark at its end; returns the lines before that. `None` if it can't be started.

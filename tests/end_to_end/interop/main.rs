@@ -4,6 +4,7 @@
 //! tests print a message and pass, unless `GRANTOR_REQUIRE_ALL=1`.
 
 mod authlib;
+mod client_keys;
 mod foreign;
 mod openid_client;
 mod rust_oauth2;
