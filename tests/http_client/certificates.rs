@@ -11,7 +11,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::local::{Names, Reply, Server, on_loopback, outcome};
 
 const KEY: &[u8] = include_bytes!("certificates/key.pem");
-const AUTHORITY: &[u8] = include_bytes!("certificates/authority.pem");
+pub(crate) const AUTHORITY: &[u8] = include_bytes!("certificates/authority.pem");
 const LOCALHOST: &[u8] = include_bytes!("certificates/localhost.pem");
 const OTHER: &[u8] = include_bytes!("certificates/other.pem");
 const EXPIRED: &[u8] = include_bytes!("certificates/expired.pem");
@@ -29,7 +29,7 @@ async fn server(certificate: &[u8]) -> Server {
 async fn certificate_must_be_valid_trusted_and_for_the_name() {
     let names = Names::default().with("localhost", &["127.0.0.1"]);
     let trusting = || GuardedHttpClient::builder().resolver(names.clone()).trust_pem(AUTHORITY).build().unwrap();
-    let not_trusting = || GuardedHttpClient::builder().resolver(names.clone()).build().unwrap();
+    let not_trusting = || GuardedHttpClient::builder().resolver(names.clone()).trust_pem(OTHER).build().unwrap();
     for (certificate, client, host, expected) in [
         (LOCALHOST, trusting(), "localhost", "200 with 2 bytes"),
         (LOCALHOST, not_trusting(), "localhost", "connection"),

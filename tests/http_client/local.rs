@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
+use crate::certificates::AUTHORITY;
+
 /// The behaviour of a server after it has read the head of a request.
 #[derive(Clone)]
 pub(crate) enum Reply {
@@ -168,9 +170,10 @@ impl Resolver for Names {
     }
 }
 
-/// Returns a client that resolves names with this resolver.
+/// Returns a client that resolves names with this resolver. It has an authority of its own, because this machine may have
+/// none.
 pub(crate) fn client(names: &Names) -> GuardedHttpClient {
-    GuardedHttpClient::builder().resolver(names.clone()).build().unwrap()
+    GuardedHttpClient::builder().resolver(names.clone()).trust_pem(AUTHORITY).build().unwrap()
 }
 
 /// Returns a policy with a short timeout that allows the loopback interface.
