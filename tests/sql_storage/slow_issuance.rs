@@ -8,8 +8,8 @@ use grantor::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant};
 use grantor::storage::{ClientRegistry, ClientStore, EphemeralStore, GrantSelector, PostgresStorage, SqliteStorage};
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
-    AccessToken, AuthorizationServer, Error, ErrorCode, GrantType, MemoryStorage, Storage, Subject, TokenRequest,
-    TokenResponse,
+    AccessToken, AuthorizationServer, Builder, Error, ErrorCode, GrantType, MemoryStorage, Storage, Subject,
+    TokenRequest, TokenResponse,
 };
 use tokio::sync::Semaphore;
 
@@ -48,7 +48,7 @@ impl TokenCustomizer for Slow {
 }
 
 /// Derives a grant from the grant of `subject_token`.
-pub(crate) struct Deriving(pub(crate) GrantType);
+struct Deriving(GrantType);
 
 #[async_trait]
 impl GrantHandler for Deriving {
@@ -74,28 +74,34 @@ struct Host {
     slow: Slow,
 }
 
+/// Returns a server on this storage with changed settings, and a client of it that can derive grants.
+pub(crate) async fn deriving_server(
+    storage: impl Storage + ClientRegistry + EphemeralStore + 'static,
+    change: impl FnOnce(Builder) -> Builder,
+) -> (TestServer, TestClient) {
+    let mut t = TestServer::new();
+    let app = t
+        .confidential_client_with(|client| {
+            client.authorization_code([CB]).refresh_token().extension_grant(DERIVING).scope(SCOPE)
+        })
+        .await;
+    let registered = t.storage.find_client(&app.id).await.unwrap().unwrap();
+    storage.register((*registered).clone()).await.unwrap();
+    let builder = AuthorizationServer::builder(ISSUER)
+        .storage(storage)
+        .scope("user:read", "Read your profile")
+        .scope("offline_access", "Keep access while you are away")
+        .clock(t.clock.clone())
+        .entropy(t.entropy.clone())
+        .extension_grant(Deriving(GrantType::new(DERIVING).unwrap()));
+    t.server = change(builder).build().await.unwrap();
+    (t, app)
+}
+
 impl Host {
-    async fn over(storage: impl Storage + ClientRegistry + EphemeralStore + Clone + 'static) -> Self {
-        let mut t = TestServer::new();
+    async fn over(storage: impl Storage + ClientRegistry + EphemeralStore + 'static) -> Self {
         let slow = Slow { arrived: Arc::new(Semaphore::new(0)), go_on: Arc::new(Semaphore::new(0)) };
-        let app = t
-            .confidential_client_with(|client| {
-                client.authorization_code([CB]).refresh_token().extension_grant(DERIVING).scope(SCOPE)
-            })
-            .await;
-        let registered = t.storage.find_client(&app.id).await.unwrap().unwrap();
-        storage.register((*registered).clone()).await.unwrap();
-        t.server = AuthorizationServer::builder(ISSUER)
-            .storage(storage)
-            .scope("user:read", "Read your profile")
-            .scope("offline_access", "Keep access while you are away")
-            .clock(t.clock.clone())
-            .entropy(t.entropy.clone())
-            .extension_grant(Deriving(GrantType::new(DERIVING).unwrap()))
-            .token_customizer(slow.clone())
-            .build()
-            .await
-            .unwrap();
+        let (t, app) = deriving_server(storage, |builder| builder.token_customizer(slow.clone())).await;
         Self { t, app, slow }
     }
 

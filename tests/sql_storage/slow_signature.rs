@@ -5,21 +5,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use grantor::jose::{Algorithm, KeyRing, PublicKey, Signature, Signer, SignerError, SigningKey};
-use grantor::storage::{
-    ClientRegistry, ClientStore, EphemeralStore, GrantPage, GrantSelector, PostgresStorage, SqliteStorage,
-};
-use grantor::testing::{ISSUER, TestClient, TestServer};
+use grantor::storage::{ClientRegistry, EphemeralStore, GrantPage, GrantSelector, PostgresStorage, SqliteStorage};
 use grantor::{
-    AuthorizationServer, ErrorCode, GrantType, MemoryStorage, ProtectedResource, SigningKeys, Storage, Subject,
-    TokenRequest, TokenResponse,
+    Builder, ErrorCode, MemoryStorage, ProtectedResource, SigningKeys, Storage, Subject, TokenRequest, TokenResponse,
 };
 
 use crate::postgres::Postgres;
 use crate::records::Folder;
-use crate::slow_issuance::{DERIVING, Deriving};
+use crate::slow_issuance::{DERIVING, deriving_server};
 
 const CALLERS: usize = 64;
-const CB: &str = "https://app.example/cb";
 
 /// A key that takes 100 ms, like one in a key management service.
 struct Slow(SigningKey);
@@ -36,35 +31,14 @@ impl Signer for Slow {
     }
 }
 
-async fn server(storage: impl Storage + ClientRegistry + EphemeralStore + Clone + 'static) -> (TestServer, TestClient) {
-    let mut t = TestServer::new();
-    let app = t
-        .confidential_client_with(|client| {
-            let client = client.authorization_code([CB]).refresh_token().extension_grant(DERIVING);
-            client.scope("user:read offline_access")
-        })
-        .await;
-    let registered = t.storage.find_client(&app.id).await.unwrap().unwrap();
-    storage.register((*registered).clone()).await.unwrap();
-    let keys = KeyRing::new().sign_with(Slow(SigningKey::generate(Algorithm::Es256).unwrap())).build().unwrap();
-    t.server = AuthorizationServer::builder(ISSUER)
-        .storage(storage)
-        .scope("user:read", "Read your profile")
-        .scope("offline_access", "Keep access while you are away")
-        .clock(t.clock.clone())
-        .entropy(t.entropy.clone())
-        .extension_grant(Deriving(GrantType::new(DERIVING).unwrap()))
-        .protected_resource(ProtectedResource::new("https://api.example"))
-        .signing_keys(SigningKeys::new(keys).sign_access_tokens())
-        .build()
-        .await
-        .unwrap();
-    (t, app)
-}
-
 /// Callers derive and refresh, at many moments, while the grants are revoked.
 async fn check(storage: impl Storage + ClientRegistry + EphemeralStore + Clone + 'static) {
-    let (t, app) = server(storage.clone()).await;
+    let keys = KeyRing::new().sign_with(Slow(SigningKey::generate(Algorithm::Es256).unwrap())).build().unwrap();
+    let signed = |builder: Builder| {
+        let builder = builder.protected_resource(ProtectedResource::new("https://api.example"));
+        builder.signing_keys(SigningKeys::new(keys).sign_access_tokens())
+    };
+    let (t, app) = deriving_server(storage.clone(), signed).await;
     let (t, app) = (Arc::new(t), Arc::new(app));
     let flow = t.authorize(&app).scope("user:read offline_access").approve_as("alice").await;
     let first = Arc::new(flow.redeem().await.unwrap());
