@@ -158,7 +158,7 @@ impl GrantSelector {
 
     /// Returns whether the selector selects every grant that has one of its grants as its
     /// [`consent_grant`](crate::record::GrantDetails::consent_grant), and only grants of one subject. A revocation then
-    /// repeats its search until it finds no more, see [`Storage::revoke_grants`](super::Storage::revoke_grants).
+    /// covers grants that are opened meanwhile, see [`Storage::revoke_grants`](super::Storage::revoke_grants).
     pub(crate) const fn covers_consents(&self) -> bool {
         matches!(self, Self::Subject(_) | Self::SubjectAndClient(..))
     }

@@ -204,8 +204,9 @@ pub trait Storage: Send + Sync {
     /// opened when its parent was marked.
     ///
     /// If the selector is by subject, or by subject and client, a grant may be opened on the consent of a selected grant
-    /// just before that grant is marked. An implementation that does not revoke in one transaction therefore selects
-    /// and marks again, in new statements, until it finds no grant to mark. A grant does not end with its
+    /// just before that grant is marked, by this call or by a concurrent one. Unless other calls have to wait until the
+    /// revocation is done, an implementation therefore selects and marks again, in new statements. It stops when all
+    /// selected grants had been revoked before the last search. A grant does not end with its
     /// [`consent_grant`](crate::record::GrantDetails::consent_grant): other selectors leave it live.
     ///
     /// # Errors

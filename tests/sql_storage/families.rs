@@ -87,7 +87,10 @@ async fn half_revoked_family_is_finished_in_postgresql() {
 
 /// The opening has read the grant 10 and then waits for another transaction that has a grant with the same identifier.
 /// Meanwhile a revocation begins. If it did not wait for the opening, it would miss the new grant.
-async fn revocation_waits_for_opening(which: &GrantSelector, refer: impl Fn(&mut Grant)) {
+///
+/// With `beside_another`, a revocation of another node marks the grant 10 first, and then its node stops. So this
+/// revocation has nothing to mark in its first round.
+async fn revocation_waits_for_opening(which: &GrantSelector, beside_another: bool, refer: impl Fn(&mut Grant)) {
     let Some(server) = Postgres::get() else { return };
     let storage = PostgresStorage::connect(&server.database().await).await.unwrap();
     opened(&storage, 10).await;
@@ -110,19 +113,33 @@ async fn revocation_waits_for_opening(which: &GrantSelector, refer: impl Fn(&mut
     while waiting().await < 1 {
         assert!(!opening.is_finished(), "the opening waits for the other transaction");
     }
+    let mut marked_by_this = 2_i64;
+    if beside_another {
+        let pool = storage.pool().clone();
+        let mark = async move {
+            let mark = "UPDATE grantor_grants SET revoked_at = opened_at WHERE id = $1";
+            sqlx::query(mark).bind(parent.as_bytes().as_slice()).execute(&pool).await.unwrap();
+        };
+        tokio::spawn(mark);
+        while waiting().await < 2 {}
+        marked_by_this = 1;
+    }
     let (revoking, which) = (storage.clone(), which.clone());
     let revoking = tokio::spawn(async move { revoking.revoke_grants(&which, start()).await });
-    while waiting().await < 2 && !revoking.is_finished() {}
+    while waiting().await < 4 - marked_by_this && !revoking.is_finished() {}
     other.rollback().await.unwrap();
     assert_eq!(opening.await.unwrap().unwrap(), Opened::Done);
-    assert_eq!(revoking.await.unwrap().unwrap(), 2);
+    assert_eq!(revoking.await.unwrap().unwrap(), u64::try_from(marked_by_this).unwrap());
     assert!(!is_live(&storage, 11).await);
 }
 
 #[tokio::test]
 async fn revocation_waits_for_opened_child_in_postgresql() {
     let parent = grant(10).id;
-    revocation_waits_for_opening(&GrantSelector::Id(parent), |new| new.parent_grant = Some(parent)).await;
+    for beside_another in [false, true] {
+        let which = GrantSelector::Id(parent);
+        revocation_waits_for_opening(&which, beside_another, |new| new.parent_grant = Some(parent)).await;
+    }
 }
 
 // Regression: the statement of the revocation did not see a grant that was opened because of an earlier consent.
@@ -133,7 +150,11 @@ async fn revocation_by_subject_waits_for_silent_grant_in_postgresql() {
     for which in
         [GrantSelector::Subject(subject.clone()), GrantSelector::SubjectAndClient(subject, consent.client_id.clone())]
     {
-        revocation_waits_for_opening(&which, |new| new.details.consent_grant = Some(consent.id)).await;
+        // Regression: a revocation stopped its search because another one had marked the consent first.
+        for beside_another in [false, true] {
+            let refer = |new: &mut Grant| new.details.consent_grant = Some(consent.id);
+            revocation_waits_for_opening(&which, beside_another, refer).await;
+        }
     }
 }
 

@@ -52,7 +52,9 @@ impl Wire {
         self.t.bearer(&next.access_token).await.unwrap().require("user:read").unwrap();
         self.revoke(&next).await;
         self.machine_token().await;
-        self.t.server.revoke_grants(&GrantSelector::SubjectAndId(subject(), grant_id())).await.unwrap();
+        for which in [GrantSelector::SubjectAndId(subject(), grant_id()), GrantSelector::Subject(subject())] {
+            self.t.server.revoke_grants(&which).await.unwrap();
+        }
     }
 
     async fn revoke(&self, tokens: &TokenResponse) {
@@ -102,6 +104,10 @@ async fn requests_use_no_more_statements_than_documented() {
     let grant = t.bearer(&tokens.access_token).await.unwrap().require("user:read").unwrap().grant_id().unwrap();
     let by_host = GrantSelector::SubjectAndId(subject(), grant);
     assert_eq!(wire.statements(t.server.revoke_grants(&by_host)).await.0, 2, "revocation of a grant by the host");
+    wire.tokens().await;
+    let of_user = GrantSelector::Subject(subject());
+    assert_eq!(wire.statements(t.server.revoke_grants(&of_user)).await.0, 3, "revocation of the grants of a user");
+    assert_eq!(wire.statements(t.server.revoke_grants(&of_user)).await.0, 3, "revocation of what was revoked before");
 }
 
 #[tokio::test]

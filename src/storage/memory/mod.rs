@@ -9,8 +9,9 @@
 //! token releases the token shard before it locks the family, and then looks the token up in the family. The lock of
 //! the clients is never held together with another lock.
 //!
-//! Only opening a grant with a parent holds two shards of families, so that the parent stays live until its child is
-//! stored. It locks the shard with the lower number first.
+//! Two calls hold several shards of families. Opening a grant with a parent or an earlier consent does, so that these
+//! stay live until the grant is stored. Revoking the grants of a user does, so that no grant is opened meanwhile on the
+//! consent of one of them. Both lock shards in the order of their numbers.
 
 mod clients;
 mod ephemeral;
@@ -138,16 +139,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        let mut revoked = 0;
-        // Repeated, because a grant may be opened in a shard that was searched before, on the consent of a grant in a
-        // shard that is searched later.
-        loop {
-            let more = self.state.revoke_selected(which, at)?;
-            revoked += more;
-            if more == 0 || !which.covers_consents() {
-                return Ok(revoked);
-            }
-        }
+        self.state.revoke_selected(which, at)
     }
 
     async fn list_grants(
@@ -229,14 +221,17 @@ impl State {
 
     /// Revokes the selected grants and their descendants. Returns how many were not revoked before.
     fn revoke_selected(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        let (mut revoked, mut reached) = (0, Vec::new());
+        let (mut revoked, mut reached, mut held) = (0, Vec::new(), Vec::new());
         for shard in &self.families[shards_of(which)] {
             let mut families = shard.write().map_err(poisoned)?;
             for id in families.selected(which) {
                 revoked += u64::from(families.revoke(id, at));
                 reached.push(id);
             }
+            // Otherwise a grant could be opened in this shard on the consent of a grant in a later shard.
+            held.extend(which.covers_consents().then_some(families));
         }
+        drop(held);
         Ok(revoked + self.revoke_descendants(reached, at)?)
     }
 
@@ -408,6 +403,37 @@ mod tests {
         assert_eq!((revoked_at(&tokens[0]).await, revoked_at(&of_child[0]).await), (Some(NOW), None));
         assert_eq!(storage.revoke_grants(&which, NOW).await.unwrap(), 1);
         assert_eq!(revoked_at(&of_child[0]).await, Some(NOW));
+    }
+
+    // Regression: a revocation that ran beside another one returned while a grant was live that had been opened on the
+    // consent of a revoked grant.
+    #[tokio::test]
+    async fn revocation_by_subject_keeps_searched_shards_locked() {
+        let storage = MemoryStorage::new();
+        let [(first, tokens), (last, of_last)] = [0, 7].map(|number| records(number, 9));
+        assert_eq!(storage.open_grant(&first, &tokens).await.unwrap(), Opened::Done);
+        assert_eq!(storage.open_grant(&last, &of_last).await.unwrap(), Opened::Done);
+        let subject = first.subject.clone().unwrap();
+        for which in
+            [GrantSelector::Subject(subject.clone()), GrantSelector::SubjectAndClient(subject, first.client_id.clone())]
+        {
+            let [first_shard, last_shard] = [0, 7].map(|number| &storage.state.families[number]);
+            let held = last_shard.write().unwrap();
+            std::thread::scope(|scope| {
+                let revoking = scope.spawn(|| storage.state.revoke_selected(&which, NOW));
+                let is_revoked = |families: &Families| families.by_id[&first.id].grant.revoked_at.is_some();
+                while first_shard.try_read().is_ok_and(|families| !is_revoked(&families)) {
+                    std::thread::yield_now();
+                }
+                assert!(first_shard.try_read().is_err(), "a grant can be opened here while the last shard is searched");
+                drop(held);
+                assert_eq!(revoking.join().unwrap().unwrap(), 2);
+            });
+            for id in [first.id, last.id] {
+                let mut families = storage.state.write_families(id).unwrap();
+                Arc::make_mut(&mut families.by_id.get_mut(&id).unwrap().grant).revoked_at = None;
+            }
+        }
     }
 
     #[tokio::test]

@@ -57,6 +57,7 @@ use super::sql::{Cells, failed, is_transport_failure, unreadable};
 /// | bearer check, client credentials | 1 |
 /// | code redemption, refresh | 2 |
 /// | revocation of grants | 2; the second looks for derived grants |
+/// | revocation of the grants of a user | 3; the last looks for grants that were opened meanwhile |
 /// | repeated refresh | 5 |
 ///
 /// One more round trip is needed to find the client, to redeem a token that turns out to be spent, for a statement that

@@ -13,7 +13,7 @@ use crate::error::StorageError;
 use crate::record::{Grant, StoredToken, Subject};
 use crate::secret::{Seed, TokenHash};
 use crate::storage::sql::{
-    BATCH, LIST_START, host_data, json, kept_until, last_of, read_found, read_grant, row_count, selected,
+    BATCH, LIST_START, LONG_AGO, host_data, json, kept_until, last_of, read_found, read_grant, row_count, selected,
 };
 use crate::storage::{
     Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption, Storage, check_grant_of,
@@ -87,12 +87,11 @@ impl Storage for PostgresStorage {
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
         let mut revoked = 0;
-        // Repeated, because a statement does not see a grant that is opened meanwhile on the consent of a grant that it
-        // is about to mark.
+        // Repeated, because a statement does not see a grant that is opened meanwhile on the consent of a grant that this
+        // or another revocation is about to mark.
         loop {
-            let more = self.revoke_selected(which, at).await?;
-            revoked += more;
-            if more == 0 || !which.covers_consents() {
+            revoked += self.revoke_selected(which, at).await?;
+            if !which.covers_consents() || self.list_grants(which, LONG_AGO, &GrantPage::first(1)).await?.is_empty() {
                 return Ok(revoked);
             }
         }

@@ -54,6 +54,9 @@ pub(super) const LIST_START: (OffsetDateTime, GrantId) = match OffsetDateTime::f
     Err(_) => panic!("the year 9999 is in the range of every build of `time`"),
 };
 
+/// A time before all records. A grant that has not been revoked is listed as live at this time, even if it has ended.
+pub(super) const LONG_AGO: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
 /// Returns `opened_at` and `id` of the last row of a page.
 pub(super) fn last_of(rows: &[impl Cells]) -> Result<Option<(OffsetDateTime, GrantId)>, StorageError> {
     let places: Vec<_> = rows.iter().map(read_place).collect::<Result<_, _>>()?;

@@ -13,7 +13,8 @@ use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken, Subject};
 use crate::secret::TokenHash;
 use crate::storage::sql::{
-    BATCH, BySelector, LIST_START, host_data, json, kept_until, last_of, read_found, read_grant, row_count, selected,
+    BATCH, BySelector, LIST_START, LONG_AGO, host_data, json, kept_until, last_of, read_found, read_grant, row_count,
+    selected,
 };
 use crate::storage::{
     Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption, Storage, check_grant_of,
@@ -50,11 +51,11 @@ impl Storage for SqliteStorage {
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
         let mut revoked = 0;
-        // Repeated, because a grant may be opened between two batches, on the consent of a grant in a later batch.
+        // Repeated, because a grant may be opened between two batches, on the consent of a grant that this or another
+        // revocation marks in a later batch.
         loop {
-            let more = self.revoke_selected(which, at).await?;
-            revoked += more;
-            if more == 0 || !which.covers_consents() {
+            revoked += self.revoke_selected(which, at).await?;
+            if !which.covers_consents() || self.list_grants(which, LONG_AGO, &GrantPage::first(1)).await?.is_empty() {
                 return Ok(revoked);
             }
         }
