@@ -118,6 +118,30 @@ async fn longest_names_wrap_on_a_narrow_screen() {
     chromium.close(page).await;
 }
 
+// Regression: a name with many marks on its letters was drawn over the warning about the application.
+#[tokio::test(flavor = "multi_thread")]
+async fn stacked_marks_are_not_drawn_over_the_rest_of_a_page() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let example = example("ada");
+    let page = chromium.open(DESKTOP).await;
+    page.goto(&example.url("/applications/new")).await.unwrap();
+    log_in(&page, "ada", "correct horse").await;
+    shows(&page, "Register an application").await;
+    let mut pictures = Vec::new();
+    for marks in ["", &"\u{323}".repeat(90), &"\u{307}".repeat(90)] {
+        let request = register(&page, &example, &format!("Calendar{marks}")).await;
+        page.goto(&request).await.unwrap();
+        shows(&page, "asks for access to your account").await;
+        let mut of_page = Vec::new();
+        for part in [".account", ".caution", ".brand"] {
+            of_page.push(page.find(Locator::Css(part)).await.unwrap().screenshot().await.unwrap());
+        }
+        pictures.push(of_page);
+    }
+    assert!(pictures.iter().all(|of_page| *of_page == pictures[0]), "the marks cover other parts of the page");
+    chromium.close(page).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn name_that_could_deceive_is_refused_at_its_field() {
     let Some(chromium) = Chromium::start().await else { return };
