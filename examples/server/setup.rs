@@ -186,6 +186,7 @@ async fn keep(clients: &dyn ClientRegistry, client: Client) -> Result<bool, Regi
 mod tests {
     use std::sync::Arc;
 
+    use async_trait::async_trait;
     use grantor::client::ClientCredential;
     use grantor::record::GrantDetails;
     use grantor::storage::{GrantPage, Opened};
@@ -193,7 +194,7 @@ mod tests {
     use time::Duration;
 
     use super::*;
-    use crate::accounts::MemoryAccounts;
+    use crate::accounts::{self, MemoryAccounts};
 
     async fn open_grant(storage: &MemoryStorage, user: &Subject, number: u8) {
         let now = OffsetDateTime::now_utc();
@@ -213,6 +214,65 @@ mod tests {
             details: GrantDetails::default(),
         };
         assert_eq!(storage.open_grant(&Arc::new(grant), &[]).await.unwrap(), Opened::Done);
+    }
+
+    /// Another node opens a grant with the former password just before this node stores the new one.
+    struct BesideAnotherNode {
+        accounts: MemoryAccounts,
+        storage: MemoryStorage,
+    }
+
+    #[async_trait]
+    impl Accounts for BesideAnotherNode {
+        async fn put_user(&self, user: &Subject, password_hash: &str) -> accounts::Result<()> {
+            open_grant(&self.storage, user, 9).await;
+            self.accounts.put_user(user, password_hash).await
+        }
+
+        async fn password_hash(&self, user: &Subject) -> accounts::Result<Option<String>> {
+            self.accounts.password_hash(user).await
+        }
+
+        async fn add_user(&self, user: &Subject, password_hash: &str) -> accounts::Result<bool> {
+            self.accounts.add_user(user, password_hash).await
+        }
+
+        async fn display_name(&self, user: &Subject) -> accounts::Result<Option<String>> {
+            self.accounts.display_name(user).await
+        }
+
+        async fn set_display_name(&self, user: &Subject, name: &str) -> accounts::Result<()> {
+            self.accounts.set_display_name(user, name).await
+        }
+
+        async fn add_application(&self, owner: &Subject, id: &ClientId, most: u32) -> accounts::Result<bool> {
+            self.accounts.add_application(owner, id, most).await
+        }
+
+        async fn is_owner(&self, user: &Subject, id: &ClientId) -> accounts::Result<bool> {
+            self.accounts.is_owner(user, id).await
+        }
+
+        async fn remove_application(&self, owner: &Subject, id: &ClientId) -> accounts::Result<()> {
+            self.accounts.remove_application(owner, id).await
+        }
+
+        async fn applications(&self, owner: &Subject) -> accounts::Result<Vec<Arc<Client>>> {
+            self.accounts.applications(owner).await
+        }
+    }
+
+    #[tokio::test]
+    async fn changed_password_ends_grants_opened_meanwhile() {
+        let (storage, ada) = (MemoryStorage::new(), Subject::new("ada").unwrap());
+        let accounts = MemoryAccounts::new(storage.clone());
+        put_user(&ada, "old", &accounts, &storage).await.unwrap();
+        let beside = BesideAnotherNode { accounts, storage: storage.clone() };
+        put_user(&ada, "new", &beside, &storage).await.unwrap();
+        let of_ada = GrantSelector::Subject(ada);
+        assert!(
+            storage.list_grants(&of_ada, OffsetDateTime::now_utc(), &GrantPage::first(1)).await.unwrap().is_empty()
+        );
     }
 
     // Regression: of two nodes with the same listen address, only the second one had a demo client that worked.
