@@ -114,7 +114,8 @@ impl App {
 
         let from_before = set_up(flags, config, &*accounts, &storage, &storage).await?;
         let demo = DemoClient::new(&issuer, address, &config.all_scopes())?;
-        put_beside(&storage, &demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
+        let registration = demo.registration().map_err(|error| format!("the demo client: {error}"))?;
+        put_beside(&storage, &registration).await.map_err(|error| format!("the demo client: {error}"))?;
 
         let parts = Parts {
             sessions: Sessions::default(),

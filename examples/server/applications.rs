@@ -166,6 +166,9 @@ impl From<ClientError> for Problem {
                 format!("{uri}: use a domain of yours as the scheme, and one slash, as in com.example.app:/callback"),
             ),
             ClientError::NoRedirectUri | ClientError::TooLarge => ("redirect_uri", error.to_string()),
+            ClientError::ClientName => {
+                ("name", "use 1 to 200 characters, without control, invisible and text-direction characters".to_owned())
+            }
             _ => ("name", error.to_string()),
         };
         Self { field, text: sentence(&text) }
@@ -327,6 +330,14 @@ mod tests {
 
     use super::*;
     use crate::accounts::MemoryAccounts;
+
+    #[test]
+    fn error_of_a_name_names_no_member() {
+        let client = Client::public("app").name("a\u{202e}b").authorization_code(["https://app.example/cb"]);
+        let Problem { field, text } = client.build().unwrap_err().into();
+        assert_eq!(field, "name");
+        assert_eq!(text, "Use 1 to 200 characters, without control, invisible and text-direction characters.");
+    }
 
     /// Stores each client and then reports a failure, as after a lost response of a database.
     struct Failing(MemoryStorage);
