@@ -20,6 +20,16 @@ pub(crate) struct ApiContext {
 }
 
 impl ApiContext {
+    /// Returns the same context for an API with this metadata document.
+    pub(crate) fn with_resource_metadata(&self, url: String) -> Self {
+        Self {
+            issuer: self.issuer.clone(),
+            resource_metadata: Some(url),
+            clock: Arc::clone(&self.clock),
+            observer: Arc::clone(&self.observer),
+        }
+    }
+
     pub(crate) fn now(&self) -> OffsetDateTime {
         in_microseconds(self.clock.now())
     }

@@ -21,6 +21,7 @@ use crate::introspected::IntrospectedToken;
 use crate::lookup::find_of_kind;
 use crate::params::Params;
 use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
+use crate::resource::DeclaredResource;
 use crate::scope::{Scope, tokens};
 use crate::secret::{AccessToken, kind};
 use crate::server_context::ServerContext;
@@ -57,7 +58,7 @@ pub struct Access {
 #[derive(Debug, Clone)]
 enum Source {
     /// The storage of the server that issued the token.
-    Stored { server: Arc<ServerContext>, token: Arc<StoredToken>, grant: Arc<Grant> },
+    Stored { api: Api, token: Arc<StoredToken>, grant: Arc<Grant> },
     /// The introspection response, in an API of another process.
     Introspected { api: Arc<ApiContext>, token: Arc<IntrospectedToken> },
 }
@@ -69,54 +70,95 @@ pub(crate) fn reads_header(name: &str) -> bool {
     name == "authorization"
 }
 
+/// The API whose access tokens are checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    server: Arc<ServerContext>,
+    /// `None` if the server has no default resource. Then only tokens without an audience are accepted.
+    resource: Option<Arc<DeclaredResource>>,
+}
+
+impl Api {
+    /// Returns the API of the default resource.
+    pub(crate) fn default_of(server: &Arc<ServerContext>) -> Self {
+        Self { server: Arc::clone(server), resource: server.resources.default().cloned() }
+    }
+
+    pub(crate) fn of(server: &Arc<ServerContext>, resource: &Arc<DeclaredResource>) -> Self {
+        Self { server: Arc::clone(server), resource: Some(Arc::clone(resource)) }
+    }
+
+    /// Returns whether the tokens of the server can be for this API.
+    #[cfg(any(feature = "axum", feature = "actix-web"))]
+    pub(crate) fn can_have_tokens(&self) -> bool {
+        self.resource.is_some() || self.server.resources.all().is_empty()
+    }
+
+    #[cfg(any(feature = "axum", feature = "actix-web"))]
+    pub(crate) fn resource(&self) -> Option<&DeclaredResource> {
+        self.resource.as_deref()
+    }
+
+    fn context(&self) -> &Arc<ApiContext> {
+        self.resource.as_ref().map_or(&self.server.api, |resource| &resource.api)
+    }
+
+    fn refuse_now(&self, request: &Request, fault: Fault) -> BearerError {
+        refuse(self.context(), request.peer(), self.server.now(), None, None, fault)
+    }
+}
+
 /// Checks the access token of a request to the host app's API. Ignores a token in a body that is incomplete or larger
 /// than `max_body`.
-pub(crate) async fn check_request(
-    server: Arc<ServerContext>,
-    request: &Request,
-    max_body: usize,
-) -> Result<Bearer, BearerError> {
+pub(crate) async fn check_request(api: Api, request: &Request, max_body: usize) -> Result<Bearer, BearerError> {
+    let server = &api.server;
     let may_hold_it = server.policy.bearer_in_body && request.check_body(max_body).is_ok();
     let form = if may_hold_it { form(request) } else { Params::default() };
     let token = match presented(request, &form) {
         Ok(Some(token)) => token,
-        Ok(None) => return Err(refuse_now(&server, request, Fault::NoToken)),
-        Err(fault) => return Err(refuse_now(&server, request, fault)),
+        Ok(None) => return Err(api.refuse_now(request, Fault::NoToken)),
+        Err(fault) => return Err(api.refuse_now(request, fault)),
     };
-    find_live(server, token, request.context()).await
+    find_live(api, token, request.context()).await
 }
 
 /// Checks an access token: the typed form of [`check_request`].
-pub(crate) async fn check(server: Arc<ServerContext>, request: &BearerRequest<'_>) -> Result<Bearer, BearerError> {
+pub(crate) async fn check(api: Api, request: &BearerRequest<'_>) -> Result<Bearer, BearerError> {
     let (token, context) = request.parts();
-    find_live(server, token, context).await
+    find_live(api, token, context).await
 }
 
-async fn find_live(
-    server: Arc<ServerContext>,
-    token: &str,
-    context: RequestContext<'_>,
-) -> Result<Bearer, BearerError> {
+async fn find_live(api: Api, token: &str, context: RequestContext<'_>) -> Result<Bearer, BearerError> {
+    let Api { server, resource } = &api;
     let (now, peer) = (server.now(), context.peer());
-    let Found { token, grant } = match find_of_kind::<kind::AccessToken>(&server, token).await {
+    let Found { token, grant } = match find_of_kind::<kind::AccessToken>(server, token).await {
         Ok(Some(found)) => found,
-        Ok(None) => return Err(refuse(&server.api, peer, now, None, None, Fault::Invalid)),
-        Err(error) => return Err(refuse(&server.api, peer, now, None, None, Fault::Failed(error))),
+        Ok(None) => return Err(refuse(api.context(), peer, now, None, None, Fault::Invalid)),
+        Err(error) => return Err(refuse(api.context(), peer, now, None, None, Fault::Failed(error))),
     };
+    let of_token = |fault| refuse(api.context(), peer, now, Some(grant.id), Some(&grant.client_id), fault);
     if !token.is_live(&grant, now) || token.unenforced_member(&grant).is_some() {
-        return Err(refuse(&server.api, peer, now, Some(grant.id), Some(&grant.client_id), Fault::Invalid));
+        return Err(of_token(Fault::Invalid));
+    }
+    let is_meant = match (&token.details.audience, resource) {
+        (None, None) => true,
+        (Some(audience), Some(resource)) => resource.is_named(audience),
+        (None, Some(_)) | (Some(_), None) => false,
+    };
+    if !is_meant {
+        return Err(of_token(Fault::Foreign));
     }
     if !grant.token_type().eq_ignore_ascii_case("Bearer") {
         // The token needs a proof, which the bearer check does not verify. If it were accepted here, a thief could use
         // it.
-        return Err(refuse(&server.api, peer, now, Some(grant.id), Some(&grant.client_id), Fault::NotBearer));
+        return Err(of_token(Fault::NotBearer));
     }
     if server.policy.check_subject_at_use
-        && let Err(fault) = subject_at_use(&server, &grant, peer, now).await
+        && let Err(fault) = subject_at_use(server, &grant, peer, now).await
     {
-        return Err(refuse(&server.api, peer, now, Some(grant.id), Some(&grant.client_id), fault));
+        return Err(of_token(fault));
     }
-    Ok(Bearer(Access::new(Source::Stored { server, token, grant }, peer, now)))
+    Ok(Bearer(Access::new(Source::Stored { api, token, grant }, peer, now)))
 }
 
 /// Refuses a token whose subject is not active, as if the token had been revoked.
@@ -130,11 +172,6 @@ async fn subject_at_use(
         Error::Refused(_) => Fault::Invalid,
         error => Fault::Failed(error),
     })
-}
-
-fn refuse_now(server: &ServerContext, request: &Request, fault: Fault) -> BearerError {
-    let now = server.now();
-    refuse(&server.api, request.peer(), now, None, None, fault)
 }
 
 impl<'a> BearerRequest<'a> {
@@ -167,7 +204,7 @@ impl ServerView<'_> {
     /// The request has no token, the token is not live, or it could not be checked.
     pub async fn bearer(self, request: &Request) -> Result<Bearer, BearerError> {
         // The dispatcher has already enforced the limit of the endpoint, which may be higher than that of the policy.
-        check_request(Arc::clone(self.server), request, usize::MAX).await
+        check_request(Api::default_of(self.server), request, usize::MAX).await
     }
 }
 
@@ -199,7 +236,7 @@ impl Bearer {
             scope => scope,
         };
         let is_offered = |scope: &Scope| match &access.source {
-            Source::Stored { server, .. } => scope.is_subset(server.scopes.all()),
+            Source::Stored { api, .. } => scope.is_subset(api.server.scopes.all()),
             Source::Introspected { .. } => true,
         };
         let fault = match scope {
@@ -234,7 +271,7 @@ impl Access {
 
     fn refuse(&self, fault: Fault) -> BearerError {
         let api = match &self.source {
-            Source::Stored { server, .. } => &server.api,
+            Source::Stored { api, .. } => api.context(),
             Source::Introspected { api, .. } => api,
         };
         refuse(api, self.peer, self.now, self.grant_id(), Some(self.client_id()), fault)
@@ -276,6 +313,16 @@ impl Access {
         match &self.source {
             Source::Stored { token, .. } => &token.scope,
             Source::Introspected { token, .. } => &token.scope,
+        }
+    }
+
+    /// Returns the identifier of the resource that the token is for (RFC 8707), as it was declared. `None` if the server
+    /// has no resources, and for a [`ResourceServer`](crate::ResourceServer).
+    #[must_use]
+    pub fn resource(&self) -> Option<&str> {
+        match &self.source {
+            Source::Stored { token, .. } => token.details.audience.as_deref(),
+            Source::Introspected { .. } => None,
         }
     }
 

@@ -102,6 +102,17 @@ pub enum BuildError {
          the resource"
     )]
     ResourceScope(String),
+    /// Two resources have the same identifier. `https://host` and `https://host/` are the same.
+    #[error("the resource {0:?} is declared twice: declare it once")]
+    RepeatedResource(String),
+    /// A setting of a resource is wrong.
+    #[error("the resource {identifier:?} {problem}")]
+    ResourceSetting {
+        /// The identifier of the resource.
+        identifier: String,
+        /// The problem, and what to change.
+        problem: &'static str,
+    },
     /// A metadata member of the host app or of a capability has a name that the server or another capability uses.
     #[error("the metadata member {0:?} is already set by the server or by a capability: remove it or use another name")]
     MetadataMember(String),

@@ -255,10 +255,15 @@ impl<'a> BuildView<'a> {
         self.server.scopes.all()
     }
 
-    /// Returns the identifier of the [protected resource](crate::Builder::protected_resource), if there is one.
+    /// Returns the identifier of the [default resource](crate::Builder::protected_resource), if there is one.
     #[must_use]
     pub fn protected_resource(&self) -> Option<&str> {
-        self.server.resource.as_ref().map(|resource| &*resource.identifier)
+        self.server.resources.default().map(|resource| &*resource.identifier)
+    }
+
+    /// Returns the identifiers of all resources.
+    pub fn resources(&self) -> impl Iterator<Item = &str> {
+        self.server.resources.all().iter().map(|resource| &*resource.identifier)
     }
 
     /// Returns whether the server has an introspection endpoint.

@@ -135,6 +135,9 @@ pub struct Issuance<'a> {
     /// The grant of the tokens. A new grant is not stored yet. Without a refresh token, it ends with its access token,
     /// so a shorter lifetime also shortens the grant.
     pub grant: &'a Grant,
+    /// The identifier of the resource that the access token is for (RFC 8707), as it was declared. `None` if the server
+    /// has no resources.
+    pub resource: Option<&'a str>,
     /// The scope of the access token, unless it is narrowed. For a [`Repeat`](IssuanceKind::Repeat), it is the
     /// requested scope. It does not contain scopes of the grant that the client may no longer have, or that the server
     /// no longer offers.

@@ -109,6 +109,9 @@ pub struct GrantDetails {
     /// The expiry of the code, if the grant was opened with one. Until the code is redeemed, the grant ends at the same
     /// time. Redemption moves the end of the grant to a later time.
     pub code_expires_at: Option<OffsetDateTime>,
+    /// The resources that the grant is for (RFC 8707), as they were declared. Its tokens are for one of them each.
+    /// Empty if the server had no resources.
+    pub resources: Vec<Box<str>>,
     pub(crate) unknown: UnknownMembers,
 }
 
@@ -120,6 +123,8 @@ pub struct GrantDetails {
 pub struct TokenDetails {
     /// The binding of a code. Every code has one; other tokens have none.
     pub code: Option<CodeBinding>,
+    /// For an access token, the resource that it is for (RFC 8707). `None` if the server had no resources.
+    pub audience: Option<Box<str>>,
     /// For a refresh token, its number in the grant. The first one has 1, its successor 2.
     pub number: Option<u32>,
     /// For an access token that is not opaque, the format of its text. A text in another format does not find the
@@ -178,8 +183,16 @@ fn put(members: &mut Map<String, Value>, name: &str, value: Option<impl Serializ
 }
 
 impl GrantDetails {
-    const KNOWN: [&'static str; 7] =
-        ["token_type", "ends_by", "depth", "consent_skipped", "consent_host", "consent_grant", "code_expires_at"];
+    const KNOWN: [&'static str; 8] = [
+        "token_type",
+        "ends_by",
+        "depth",
+        "consent_skipped",
+        "consent_host",
+        "consent_grant",
+        "code_expires_at",
+        "resources",
+    ];
 
     /// Returns the first critical member that this version does not enforce. If there is one, no token of the grant is
     /// issued or accepted.
@@ -202,6 +215,7 @@ impl From<Map<String, Value>> for GrantDetails {
             consent_host: unknown.take("consent_host"),
             consent_grant: unknown.take("consent_grant"),
             code_expires_at,
+            resources: unknown.take("resources").unwrap_or_default(),
             unknown,
         }
     }
@@ -217,6 +231,7 @@ impl From<GrantDetails> for Map<String, Value> {
             consent_host,
             consent_grant,
             code_expires_at,
+            resources,
             unknown,
         } = details;
         let is_bearer = token_type.as_deref().is_none_or(|own| own.eq_ignore_ascii_case("Bearer"));
@@ -228,7 +243,9 @@ impl From<GrantDetails> for Map<String, Value> {
         put(&mut members, "consent_host", consent_host);
         put(&mut members, "consent_grant", consent_grant);
         put(&mut members, "code_expires_at", code_expires_at.map(Time));
-        unknown.with(members, if is_bearer { &["ends_by"] } else { &["token_type", "ends_by"] })
+        put(&mut members, "resources", Some(resources).filter(|resources| !resources.is_empty()));
+        let restricting = ["token_type", "ends_by", "resources"];
+        unknown.with(members, if is_bearer { &restricting[1..] } else { &restricting })
     }
 }
 
@@ -237,6 +254,7 @@ impl fmt::Debug for TokenDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenDetails")
             .field("code", &self.code)
+            .field("audience", &self.audience)
             .field("number", &self.number)
             .field("format", &self.format)
             .field("requested_scope", &self.requested_scope)
@@ -249,8 +267,8 @@ impl fmt::Debug for TokenDetails {
 }
 
 impl TokenDetails {
-    const KNOWN: [&'static str; 7] =
-        ["code", "number", "format", "requested_scope", "response_members", "claims", "peer_mark"];
+    const KNOWN: [&'static str; 8] =
+        ["code", "audience", "number", "format", "requested_scope", "response_members", "claims", "peer_mark"];
 
     /// Returns the first critical member that this version does not enforce. If there is one, the token is not accepted
     /// or redeemed.
@@ -265,6 +283,7 @@ impl From<Map<String, Value>> for TokenDetails {
         let mut unknown = UnknownMembers::new(members);
         Self {
             code: unknown.take("code"),
+            audience: unknown.take("audience"),
             number: unknown.take("number"),
             format: unknown.take("format"),
             requested_scope: unknown.take("requested_scope"),
@@ -278,17 +297,27 @@ impl From<Map<String, Value>> for TokenDetails {
 
 impl From<TokenDetails> for Map<String, Value> {
     fn from(details: TokenDetails) -> Self {
-        let TokenDetails { code, number, format, requested_scope, response_members, claims, peer_mark, unknown } =
-            details;
+        let TokenDetails {
+            code,
+            audience,
+            number,
+            format,
+            requested_scope,
+            response_members,
+            claims,
+            peer_mark,
+            unknown,
+        } = details;
         let mut members = Self::new();
         put(&mut members, "code", code);
+        put(&mut members, "audience", audience);
         put(&mut members, "number", number);
         put(&mut members, "format", format);
         put(&mut members, "requested_scope", requested_scope);
         put(&mut members, "response_members", Some(response_members).filter(|members| !members.is_empty()));
         put(&mut members, "claims", Some(claims).filter(|claims| !claims.is_empty()));
         put(&mut members, "peer_mark", peer_mark);
-        unknown.with(members, &["code"])
+        unknown.with(members, &["code", "audience"])
     }
 }
 

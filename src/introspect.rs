@@ -18,7 +18,6 @@ use crate::error::{Error, Refusal};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
 use crate::lookup::find_access_or_refresh_token;
-use crate::policy::Policy;
 use crate::record::{Grant, StoredToken, TokenKind};
 use crate::server_context::ServerContext;
 use crate::storage::Found;
@@ -174,7 +173,7 @@ impl IntrospectionEndpoint {
             return Ok(Introspection::Inactive);
         };
         let is_usable = is_live(&token, &grant, now) && token.unenforced_member(&grant).is_none();
-        if !is_usable || !is_entitled(&self.server.policy, caller, &token, &grant) {
+        if !is_usable || !is_entitled(&self.server, caller, &token, &grant) {
             return Ok(Introspection::Inactive);
         }
         if self.server.policy.check_subject_at_use {
@@ -221,14 +220,25 @@ fn is_live(token: &StoredToken, grant: &Grant, now: OffsetDateTime) -> bool {
 }
 
 /// Returns whether a caller may learn about a token. A resource server learns about access tokens only, so that it
-/// can't accept a refresh token by mistake. Other clients learn about their own tokens, and about refresh tokens only
-/// if the policy allows it.
-fn is_entitled(policy: &Policy, caller: &Client, token: &StoredToken, grant: &Grant) -> bool {
+/// can't accept a refresh token by mistake, and only about those for its resource. Other clients learn about their own
+/// tokens, and about refresh tokens only if the policy allows it.
+fn is_entitled(server: &ServerContext, caller: &Client, token: &StoredToken, grant: &Grant) -> bool {
     let is_own = grant.client_id == *caller.id();
     if token.kind == TokenKind::AccessToken {
-        is_own || caller.is_resource_server()
+        is_own || caller.is_resource_server() && is_of_its_resource(server, caller, token)
     } else {
-        is_own && policy.introspect_refresh_tokens
+        is_own && server.policy.introspect_refresh_tokens
+    }
+}
+
+fn is_of_its_resource(server: &ServerContext, caller: &Client, token: &StoredToken) -> bool {
+    match &token.details.audience {
+        // A token from before the server had resources.
+        None => server.resources.all().is_empty(),
+        Some(audience) => server.resources.find(audience).is_some_and(|resource| {
+            resource.introspected_by.contains(caller.id())
+                || resource.introspected_by.is_empty() && server.resources.all().len() == 1
+        }),
     }
 }
 
@@ -267,9 +277,8 @@ impl Introspection {
         }
         if token.kind == TokenKind::AccessToken {
             insert("token_type", grant.token_type().into());
-            // An opaque token has no audience. A signed token has this one, or it would not have been found.
-            if let (Some(_), Some(resource)) = (&token.details.format, &server.resource) {
-                insert("aud", (*resource.identifier).into());
+            if let Some(audience) = &token.details.audience {
+                insert("aud", (**audience).into());
             }
         }
         Value::Object(members).to_string().into_bytes()

@@ -98,12 +98,11 @@ impl SigningKeys {
     }
 
     /// Returns the format of signed access tokens. If new tokens are opaque, it only reads earlier signed tokens.
-    pub(crate) fn access_token_format(&self, issuer: &str, audience: &str) -> Option<Arc<dyn SignedFormat>> {
+    pub(crate) fn access_token_format(&self, issuer: &str) -> Option<Arc<dyn SignedFormat>> {
         let own = self.access_token_algorithm();
         let algorithm = own.or_else(|| self.keys.algorithms().first().copied())?;
         let (keys, signs_new_tokens) = (Arc::clone(&self.keys), own.is_some());
-        let (issuer, audience) = (issuer.into(), audience.into());
-        Some(Arc::new(JwtAccessTokens { keys, algorithm, signs_new_tokens, issuer, audience }))
+        Some(Arc::new(JwtAccessTokens { keys, algorithm, signs_new_tokens, issuer: issuer.into() }))
     }
 
     /// Returns the algorithm of access tokens, if they are signed.
@@ -157,7 +156,7 @@ impl Capability for SigningKeys {
         if !self.keys.algorithms().contains(&algorithm) {
             return problem("no key has the algorithm of access tokens: add a key, or choose another algorithm");
         }
-        if build.protected_resource().is_none() {
+        if build.resources().next().is_none() {
             return problem("signed access tokens need an audience: call Builder::protected_resource");
         }
         Ok(())

@@ -23,14 +23,13 @@ const TYP: &str = "at+jwt";
 /// The claims that each token of each version has (RFC 9068 §2.2).
 const REQUIRED: [&str; 7] = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
 
-/// The signed access tokens of one server for one audience.
+/// The signed access tokens of one server.
 pub(crate) struct JwtAccessTokens {
     pub(crate) keys: Arc<dyn Keys>,
     pub(crate) algorithm: Algorithm,
     /// Whether new access tokens are signed. If not, earlier tokens or those of another node may be.
     pub(crate) signs_new_tokens: bool,
     pub(crate) issuer: Box<str>,
-    pub(crate) audience: Box<str>,
 }
 
 /// The claims of a token (RFC 9068 §2.2). They follow from its row and its grant alone.
@@ -54,7 +53,8 @@ impl JwtAccessTokens {
     fn claims<'a>(&'a self, id: &'a str, row: &'a StoredToken, grant: &'a Grant) -> AccessTokenClaims<'a> {
         AccessTokenClaims {
             iss: &self.issuer,
-            aud: &self.audience,
+            // Every token of a server with resources has one.
+            aud: row.details.audience.as_deref().unwrap_or_default(),
             sub: grant.subject.as_ref().map_or(grant.client_id.as_str(), |subject| subject.as_str()),
             client_id: grant.client_id.as_str(),
             scope: row.scope.as_str(),

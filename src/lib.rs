@@ -483,6 +483,7 @@ mod published_keys;
 pub mod record;
 #[cfg(feature = "jwt")]
 mod request_object;
+mod resource;
 pub mod resource_server;
 mod revoke;
 #[cfg(feature = "jwt")]
@@ -574,7 +575,7 @@ pub use crate::scope::{DescribedScope, Scope, ScopeError};
 #[doc(inline)]
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
 #[doc(inline)]
-pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Route, ServedBy};
+pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Resource, Route, ServedBy};
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "actix-web", feature = "axum"))))]
 #[doc(inline)]

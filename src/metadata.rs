@@ -215,8 +215,9 @@ pub(crate) fn describe<'a>(
             }
         }
     }
-    if let Some(resource) = &server.resource {
-        insert("protected_resources", json!([resource.identifier]));
+    let resources: Vec<&str> = server.resources.all().iter().map(|own| &*own.identifier).collect();
+    if !resources.is_empty() {
+        insert("protected_resources", json!(resources));
     }
     document
 }

@@ -1,15 +1,25 @@
-//! Protected resource metadata (RFC 9728): a document of an API that names the server of its tokens.
+//! [`ProtectedResource`]: the declaration of an API that access tokens are for (RFC 8707, RFC 9728).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use time::Duration;
+use url::{Position, Url};
 
+use crate::api_context::ApiContext;
+use crate::build_error::BuildError;
 use crate::metadata::{Document, well_known_target};
-use crate::scope::Scope;
-use crate::server_context::{ResourceUrls, ServerContext};
+use crate::record::ClientId;
+use crate::resource::DeclaredResource;
+use crate::scope::{Catalogue, Scope};
+use crate::server_context::ServerContext;
 
-/// The description of your API (RFC 9728 §2). With it, a client that knows only the URL of the API can find the server.
+/// The declaration of an API (RFC 9728 §2). Access tokens are for one of the declared APIs each, and no other API
+/// accepts them (RFC 8707). A client that knows only the URL of an API can find the server.
 ///
-/// Every challenge of the bearer check then contains the URL of a document that describes the API. The document is
-/// served on the host of the resource identifier, at the path [`AuthorizationServer::resource_metadata_path`].
+/// Every challenge of the bearer check contains the URL of a document that describes the API. The document is served on
+/// the host of the resource identifier, at the path [`AuthorizationServer::resource_metadata_path`].
 ///
 /// ```
 /// use grantor::{AuthorizationServer, MemoryStorage, ProtectedResource};
@@ -33,22 +43,73 @@ use crate::server_context::{ResourceUrls, ServerContext};
 #[must_use = "pass it to a builder"]
 pub struct ProtectedResource {
     identifier: String,
+    former: Vec<String>,
     scope: Option<String>,
+    signed: Option<bool>,
+    access_token_lifetime: Option<Duration>,
+    introspected_by: Vec<String>,
     members: Map<String, Value>,
 }
 
 impl ProtectedResource {
-    /// Returns the description of an API with its resource identifier (RFC 9728 §1.2): an `https` URL without fragment,
+    /// Returns the declaration of an API with its resource identifier (RFC 9728 §1.2): an `https` URL without fragment,
     /// or an `http` URL on the loopback interface for development. The identifier is used unchanged, because a client
-    /// compares it with the URL that it calls (§3.3).
+    /// compares it with the URL that it calls (§3.3). It is the audience of the tokens.
+    ///
+    /// The `resource` of a request must be equal to it. Only `https://host` and `https://host/` count as equal, because
+    /// many clients add the slash or remove it.
     pub fn new(identifier: impl Into<String>) -> Self {
-        Self { identifier: identifier.into(), scope: None, members: Map::new() }
+        Self {
+            identifier: identifier.into(),
+            former: Vec::new(),
+            scope: None,
+            signed: None,
+            access_token_lifetime: None,
+            introspected_by: Vec::new(),
+            members: Map::new(),
+        }
     }
 
-    /// Sets the scopes that the API requires, as a list separated by spaces. Defaults to all scopes of the server
-    /// except `offline_access`, which gives no access to the API.
+    /// Names an earlier identifier of the API. Grants and access tokens for it stay valid, and requests may name it. New
+    /// access tokens are for the new identifier. Without this, users must log in again after the identifier has changed.
+    pub fn formerly(mut self, identifier: impl Into<String>) -> Self {
+        self.former.push(identifier.into());
+        self
+    }
+
+    /// Sets the scopes that the API requires, as a list separated by spaces. Its tokens get no other scope (RFC 8707
+    /// §2.2). Default: its tokens may have every scope, and the document lists all scopes of the server except
+    /// `offline_access`, which gives no access to the API.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into());
+        self
+    }
+
+    /// Issues the access tokens of this API as JWTs (RFC 9068). The server needs signing keys (feature `jwt`). Default:
+    /// as the signing keys say.
+    pub const fn signed_tokens(mut self) -> Self {
+        self.signed = Some(true);
+        self
+    }
+
+    /// Issues the access tokens of this API as opaque texts, even if others are signed.
+    pub const fn opaque_tokens(mut self) -> Self {
+        self.signed = Some(false);
+        self
+    }
+
+    /// Limits the lifetime of the access tokens of this API. If the policy or the client has a shorter one, that one
+    /// applies. At least one second. Default: no limit.
+    pub const fn access_token_lifetime(mut self, longest: Duration) -> Self {
+        self.access_token_lifetime = Some(longest);
+        self
+    }
+
+    /// Allows a [resource server](crate::client::ClientBuilder::resource_server) to introspect the tokens of this API.
+    /// Call it once for each. Default: if the server has one resource, every resource server may introspect its tokens;
+    /// if it has several, none may.
+    pub fn introspected_by(mut self, client_id: impl Into<String>) -> Self {
+        self.introspected_by.push(client_id.into());
         self
     }
 
@@ -63,22 +124,44 @@ impl ProtectedResource {
         &self.identifier
     }
 
-    /// Returns the configured scope, which the server may not offer.
-    pub(crate) fn declared_scope(&self) -> Option<&str> {
-        self.scope.as_deref()
+    /// Returns the identifier and the earlier ones.
+    pub(crate) fn identifiers(&self) -> impl Iterator<Item = &str> {
+        [&self.identifier].into_iter().chain(&self.former).map(String::as_str)
     }
 
-    pub(crate) fn urls(&self) -> ResourceUrls {
-        let origin = url::Url::parse(&self.identifier).map(|url| url[..url::Position::BeforePath].to_owned());
+    /// Checks the declaration. The context of its bearer check is that of the server, with the URL of its document.
+    pub(crate) fn declare(&self, scopes: &Catalogue, server: &ApiContext) -> Result<DeclaredResource, BuildError> {
+        let is_offered = |scope: &Scope| scope.is_subset(scopes.all());
+        let scope = match &self.scope {
+            None => None,
+            Some(text) => {
+                let scope = Scope::parse(text).ok().filter(is_offered);
+                Some(scope.ok_or_else(|| BuildError::ResourceScope(text.clone()))?)
+            }
+        };
+        let problem = |problem| BuildError::ResourceSetting { identifier: self.identifier.clone(), problem };
+        if self.access_token_lifetime.is_some_and(|longest| longest < Duration::SECOND) {
+            return Err(problem("has an access_token_lifetime below one second: set a longer one"));
+        }
+        let introspected_by: Result<BTreeSet<ClientId>, _> = self.introspected_by.iter().map(ClientId::new).collect();
+        let introspected_by =
+            introspected_by.map_err(|_| problem("names a client identifier in introspected_by that is not valid"))?;
+        let origin = Url::parse(&self.identifier).map(|url| url[..Position::BeforePath].to_owned());
         let metadata = origin.unwrap_or_default() + &well_known_target(WELL_KNOWN, &self.identifier);
-        ResourceUrls { identifier: self.identifier.clone(), metadata }
+        Ok(DeclaredResource {
+            identifier: self.identifier.as_str().into(),
+            former: self.former.iter().map(|own| own.as_str().into()).collect(),
+            scope,
+            signed: self.signed,
+            access_token_lifetime: self.access_token_lifetime,
+            introspected_by,
+            api: Arc::new(server.with_resource_metadata(metadata)),
+        })
     }
 
     /// Returns the document. `Err` names a member of the host app that only the library may set.
-    pub(crate) fn document(self, server: &ServerContext) -> Result<Document, String> {
-        // The builder has checked the scope.
-        let own = self.scope.and_then(|scope| Scope::parse(&scope).ok());
-        let scopes: Vec<&str> = match &own {
+    pub(crate) fn document(self, declared: &DeclaredResource, server: &ServerContext) -> Result<Document, String> {
+        let scopes: Vec<&str> = match &declared.scope {
             Some(own) => own.iter().collect(),
             None => server.scopes.all().iter().filter(|token| *token != "offline_access").collect(),
         };

@@ -19,6 +19,7 @@ use crate::event::{Event, EventKind, Observer};
 use crate::fetcher::Fetcher;
 use crate::policy::Policy;
 use crate::record::{ClientId, GrantType};
+use crate::resource::{DeclaredResource, Resources};
 use crate::scope::{Catalogue, Scope};
 use crate::server_key::{DerivedKey, Label, ServerKey};
 use crate::signed_format::SignedFormat;
@@ -62,10 +63,10 @@ pub(crate) struct ServerContext {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) server_key: ServerKey,
-    /// The context of the host app's API, for the bearer check.
+    /// The context of a bearer check that is not for a resource, and of the signing keys.
     pub(crate) api: Arc<ApiContext>,
-    /// The URLs of the host app's API, if it has metadata (RFC 9728).
-    pub(crate) resource: Option<ResourceUrls>,
+    /// The APIs that the access tokens are for (RFC 8707).
+    pub(crate) resources: Resources,
     /// The clients that were reported by [`tell_of_unoffered_scopes`](Self::tell_of_unoffered_scopes).
     pub(crate) told_of_unoffered: Mutex<HashSet<ClientId>>,
 }
@@ -74,17 +75,11 @@ pub(crate) struct ServerContext {
 /// themselves, so the set must be bounded.
 const MOST_TOLD: usize = 1_000;
 
-pub(crate) struct ResourceUrls {
-    /// The resource identifier, exactly as the host app set it.
-    pub(crate) identifier: String,
-    /// The URL of its metadata document. It needs no escaping in a header.
-    pub(crate) metadata: String,
-}
-
 impl ServerContext {
-    /// Returns the format of new access tokens, or `None` if they are opaque.
-    pub(crate) fn format_of_new_tokens(&self) -> Option<&Arc<dyn SignedFormat>> {
-        self.signed_format.as_ref().filter(|format| format.is_for_new_tokens())
+    /// Returns the format of new access tokens for a resource, or `None` if they are opaque.
+    pub(crate) fn format_of_new_tokens(&self, resource: Option<&DeclaredResource>) -> Option<&Arc<dyn SignedFormat>> {
+        let own = resource.and_then(|resource| resource.signed);
+        self.signed_format.as_ref().filter(|format| own.unwrap_or_else(|| format.is_for_new_tokens()))
     }
 
     /// Returns whether clients may authenticate by a method.

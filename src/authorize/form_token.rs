@@ -83,6 +83,8 @@ impl PendingAuthorization {
         put(&mut bytes, &self.lifetime().whole_seconds().to_be_bytes());
         put(&mut bytes, &[u8::from(client.is_first_party()), u8::from(client.is_registered_by_administrator())]);
         self.scopes().for_each(|scope| put(&mut bytes, scope.description.as_bytes()));
+        put(&mut bytes, &[u8::try_from(self.resources.len()).unwrap_or(u8::MAX)]);
+        self.resources().for_each(|resource| put(&mut bytes, resource.as_bytes()));
         client.contacts().iter().for_each(|contact| put(&mut bytes, contact.as_bytes()));
         Sha256::digest(bytes).into()
     }

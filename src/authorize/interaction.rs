@@ -187,6 +187,7 @@ impl PendingAuthorization {
                 && host.is_none_or(|host| grant.details.consent_host.as_deref() == Some(host))
                 && grant.details.unenforced_member().is_none()
                 && self.scope.is_subset(&grant.scope)
+                && self.resources.iter().all(|own| grant.details.resources.iter().any(|granted| own.is_named(granted)))
         };
         Ok(grants.iter().filter(applies).max_by_key(|grant| grant.expires_at).map(|grant| grant.id))
     }

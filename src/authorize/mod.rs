@@ -39,6 +39,7 @@ pub use self::error::StaleForm;
 pub use self::interaction::Interaction;
 pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorCause, ErrorPage, OutOfBandPage, PageTemplates, escape};
 use self::pages::{PageOf, PageSet};
+use self::parameters::RESOURCE;
 pub(crate) use self::parameters::is_known_parameter;
 #[doc(no_inline)]
 pub use self::pending::{Approval, PendingAuthorization};
@@ -62,6 +63,7 @@ use crate::params::Params;
 use crate::pkce::CodeChallenge;
 use crate::policy::{ErrorRedirects, Policy};
 use crate::record::{ClientId, GrantType, is_client_id, is_printable};
+use crate::resource::{DeclaredResource, usable_scope};
 use crate::scope::Scope;
 use crate::server_context::ServerContext;
 use crate::server_key::{DerivedKey, Label};
@@ -121,6 +123,7 @@ struct Wishes {
     response_type: ResponseType,
     challenge: Option<CodeChallenge>,
     scope: Scope,
+    resources: Vec<Arc<DeclaredResource>>,
     demands: Demands,
 }
 
@@ -319,8 +322,13 @@ impl AuthorizationEndpoint {
         reject_token_out_of_band(route, response_type)?;
         let challenge = challenge(params, client, response_type, &self.server.policy)?;
         let scope = self.server.scope_for(client, params.get("scope")?)?;
+        let resources = self.server.resources.for_grant(&params.get_all(RESOURCE)?)?;
+        if response_type == ResponseType::Token && resources.len() > 1 {
+            return Err(Refusal::SeveralResources);
+        }
+        let scope = usable_scope(&self.server.resources, &resources, scope)?;
         let demands = Demands::read(params)?;
-        Ok(Wishes { response_type, challenge, scope, demands })
+        Ok(Wishes { response_type, challenge, scope, resources, demands })
     }
 
     /// Returns the pending request if the capabilities accepted it (`checked`). It is not `async`, to avoid moving the

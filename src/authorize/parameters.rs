@@ -7,14 +7,15 @@ use super::codec::{Reader, put};
 use crate::error::Refusal;
 use crate::params::Params;
 
-/// The parameters that the library reads. Each may occur once.
-pub(super) const KNOWN: [&str; 12] = [
+/// The parameters that the library reads. Each may occur once, except [`RESOURCE`].
+pub(super) const KNOWN: [&str; 13] = [
     "client_id",
     "redirect_uri",
     "response_type",
     "response_mode",
     "state",
     "scope",
+    RESOURCE,
     "code_challenge",
     "code_challenge_method",
     "prompt",
@@ -22,6 +23,9 @@ pub(super) const KNOWN: [&str; 12] = [
     "acr_values",
     "login_hint",
 ];
+
+/// The resource that the tokens are for (RFC 8707 §2), the only parameter that may repeat.
+pub(super) const RESOURCE: &str = "resource";
 
 /// The only parameter of a return target. All other parameters are sealed in it.
 pub(super) const RETURN_TARGET: &str = "return_target";
@@ -45,8 +49,8 @@ pub(crate) fn is_known_parameter(name: &str) -> bool {
 /// it is the limit.
 pub(super) const MAX_SIZE: usize = 16 * 1024;
 
-/// The decoded parameters of a request: those that the library reads and those that capabilities declare. Each occurs
-/// once and is not empty.
+/// The decoded parameters of a request: those that the library reads and those that capabilities declare. None is empty,
+/// and only [`RESOURCE`] may repeat.
 ///
 /// One string holds all values. Separate strings would cause a third of all allocations of an authorization.
 #[derive(Clone, PartialEq, Eq)]
@@ -73,7 +77,7 @@ impl Parameters {
     pub(super) fn of(params: &Params<'_>, names: &[&'static str]) -> Result<Self, Refusal> {
         let mut found = Self::with_capacity(names.len(), params.size());
         for (name, value) in params.known(names) {
-            if found.get(name).is_some() {
+            if name != RESOURCE && found.get(name).is_some() {
                 return Err(Refusal::RepeatedParameter(name));
             }
             found.push(name, value);
@@ -81,6 +85,7 @@ impl Parameters {
         Ok(found)
     }
 
+    /// Returns the value of a parameter, or the first one if it repeats.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let (_, range) = self.ranges.iter().find(|(own, _)| *own == name)?;
         Some(&self.values[range.clone()])

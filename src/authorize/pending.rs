@@ -20,6 +20,7 @@ use crate::event::{ConsentBasis, EventKind};
 use crate::issue::{OpenGrant, may_refresh, open_grant, open_grant_with_code};
 use crate::pkce::CodeChallenge;
 use crate::record::{CodeBinding, GrantId, GrantType};
+use crate::resource::{DeclaredResource, usable_scope};
 use crate::scope::{DescribedScope, Scope};
 use crate::span::within_span;
 
@@ -38,6 +39,7 @@ pub struct PendingAuthorization {
     pub(super) response_type: ResponseType,
     pub(super) challenge: Option<CodeChallenge>,
     pub(super) scope: Scope,
+    pub(super) resources: Vec<Arc<DeclaredResource>>,
     pub(super) demands: Demands,
     /// The browser of the present HTTP request.
     visitor: Visitor,
@@ -87,8 +89,8 @@ impl PendingAuthorization {
         visitor: Visitor,
     ) -> Self {
         let Validated { client, route, wishes } = validated;
-        let Wishes { response_type, challenge, scope, demands } = wishes;
-        Self { endpoint, carried, client, route, response_type, challenge, scope, demands, visitor }
+        let Wishes { response_type, challenge, scope, resources, demands } = wishes;
+        Self { endpoint, carried, client, route, response_type, challenge, scope, resources, demands, visitor }
     }
 
     /// Returns a decoded parameter of the request. It knows the parameters of the library and those declared by
@@ -133,6 +135,13 @@ impl PendingAuthorization {
     /// scopes.
     pub fn scopes(&self) -> impl Iterator<Item = DescribedScope<'_>> {
         self.endpoint.server.scopes.describe(&self.scope)
+    }
+
+    /// Returns the identifiers of the resources that the tokens are for (RFC 8707), as they were declared: those that
+    /// the request names, or the default resource of the server. Show them if the server has several. Empty if the
+    /// server has no resources.
+    pub fn resources(&self) -> impl Iterator<Item = &str> {
+        self.resources.iter().map(|resource| &*resource.identifier)
     }
 
     /// Returns the destination of the browser after the decision, for display: a host, or the scheme of a native app.
@@ -186,13 +195,16 @@ impl PendingAuthorization {
             None => Some(self.scope.clone()),
             Some(tokens) => self.scope.retain(|token| tokens.iter().any(|selected| &**selected == token)),
         };
-        let Some(granted) = granted else {
+        // Without a scope for its resources, the grant could give no token.
+        let is_usable = |granted: &Scope| usable_scope(&server.resources, &self.resources, granted.clone()).is_ok();
+        let Some(granted) = granted.filter(is_usable) else {
             let (client_id, subject) = (self.client.id(), Some(&subject));
             server.observe_from(self.visitor.peer, now, EventKind::AuthorizationDenied { client_id, subject });
             return self.respond(Outcome::Error(Refusal::NothingApproved.into()));
         };
         let mut approved = OpenGrant::new(granted).subject(subject);
         approved.host_data = host_data;
+        approved.resources.clone_from(&self.resources);
         approved.consent_skipped = matches!(basis, ConsentBasis::FirstParty | ConsentBasis::Confirmed);
         approved.consent_host = self.host_to_remember().map(Into::into);
         approved.consent_grant = consent_grant;

@@ -19,6 +19,8 @@ impl ErrorCode {
     pub const UNSUPPORTED_GRANT_TYPE: Self = Self("unsupported_grant_type");
     /// The error code `unsupported_response_type`.
     pub const UNSUPPORTED_RESPONSE_TYPE: Self = Self("unsupported_response_type");
+    /// The error code `invalid_target` (RFC 8707 §2).
+    pub const INVALID_TARGET: Self = Self("invalid_target");
     /// The error code `invalid_scope`.
     pub const INVALID_SCOPE: Self = Self("invalid_scope");
     /// The error code `unsupported_token_type` (RFC 7009 §2.2.1).

@@ -138,6 +138,24 @@ pub enum Refusal {
     /// Nothing is left of the granted scope, because the client may no longer have it or the server no longer offers
     /// it.
     NoScopeLeft,
+    /// The requested scope has nothing that the requested resource declares.
+    NoScopeForResource,
+
+    // The resource.
+    /// The request names no resource, and the server has no default resource (RFC 8707 §2.1).
+    MissingResource,
+    /// The server does not have the requested resource.
+    UnknownResource,
+    /// A token request names several resources. A token is for one.
+    SeveralResources,
+    /// A refresh is repeated within the grace window for another resource than the first time. The response is made of
+    /// the same tokens, so it can't be.
+    RepeatedForOtherResource,
+    /// The grant is not for the requested resource.
+    ResourceNotGranted,
+    /// The server no longer has any of the resources that the grant is for, or the grant was opened before the server
+    /// had resources.
+    NoResourceLeft,
 
     // The token endpoint.
     /// The server does not support the grant type.
@@ -409,6 +427,17 @@ impl Refusal {
                 (E::INVALID_SCOPE, "the parameter scope is missing, and the client has no default scope")
             }
             Self::ScopeExceedsGrant => (E::INVALID_SCOPE, "the requested scope exceeds the granted scope"),
+            Self::NoScopeForResource => {
+                (E::INVALID_SCOPE, "the requested scope contains nothing that can be used at the requested resource")
+            }
+
+            Self::MissingResource => (E::INVALID_TARGET, "the parameter resource is missing"),
+            Self::UnknownResource => (E::INVALID_TARGET, "a requested resource is unknown"),
+            Self::SeveralResources => (E::INVALID_TARGET, "the request names several resources: name one"),
+            Self::RepeatedForOtherResource => {
+                (E::INVALID_TARGET, "the refresh token was just used for another resource: use the new refresh token")
+            }
+            Self::ResourceNotGranted => (E::INVALID_TARGET, "the requested resource was not granted"),
 
             Self::UnsupportedGrantType => (E::UNSUPPORTED_GRANT_TYPE, "this grant type is not supported"),
             Self::GrantTypeNotAllowed => (E::UNAUTHORIZED_CLIENT, "the client is not registered for this grant type"),
@@ -422,6 +451,7 @@ impl Refusal {
             | Self::RetryRefused
             | Self::SpentInTheFuture
             | Self::NoScopeLeft
+            | Self::NoResourceLeft
             | Self::KeyUsed
             | Self::BoundToken
             | Self::SubjectSuspended

@@ -59,6 +59,7 @@ fn redeem(
     must_repeat_redirect_uri(binding, proof.redirect_uri, context.client.may_omit_redirect_uri())?;
     let pkce_optional = context.policy().allowed_dangers().pkce_optional && context.client.is_pkce_optional();
     must_meet_challenge(binding.code_challenge.as_ref(), proof.code_verifier, pkce_optional)?;
+    let resource = context.server.resources.of_grant(presented.grant(), context.resource.as_ref())?;
     presented.must_have_a_live_grant(context.now)?;
     if let Some(spent) = presented.spent() {
         return Ok(Decision(if is_retry(spent, context) {
@@ -69,7 +70,7 @@ fn redeem(
     }
     presented.must_not_be_expired(context.now)?;
     let scope = presented.token().scope.clone();
-    Ok(Decision(Order::Redeem(Box::new(RedeemToken::new(presented, scope)))))
+    Ok(Decision(Order::Redeem(Box::new(RedeemToken::new(presented, scope, resource)))))
 }
 
 /// How long after its redemption a client may present a code again without ending the grant.

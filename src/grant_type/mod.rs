@@ -29,6 +29,7 @@ use crate::lookup::{VerifiedToken, find_presented};
 use crate::params::Params;
 use crate::policy::Policy;
 use crate::record::{Grant, GrantType, TokenKind};
+use crate::resource::DeclaredResource;
 use crate::scope::Scope;
 use crate::secret::{Secret, SingleUse, Token};
 use crate::server_context::ServerContext;
@@ -51,7 +52,8 @@ pub trait GrantHandler: Send + Sync {
     /// Returns the grant type that the handler serves. The name of an extension is an absolute URI.
     fn grant_type(&self) -> &GrantType;
 
-    /// Returns the parameters that the handler reads, except `grant_type`, `scope` and those of client authentication.
+    /// Returns the parameters that the handler reads, except `grant_type`, `scope`, `resource` and those of client
+    /// authentication.
     /// A request that repeats one of them is refused before any other check. Only `resource` and `audience` may be
     /// repeated (RFC 8707 §2, RFC 8693 §2.1).
     fn parameters(&self) -> &'static [&'static str];
@@ -136,6 +138,8 @@ pub struct GrantContext<'a> {
     pub(crate) server: &'a ServerContext,
     pub(crate) client: &'a AuthenticatedClient,
     pub(crate) params: &'a Params<'a>,
+    /// The resource that the request names.
+    pub(crate) resource: Option<Arc<DeclaredResource>>,
     pub(crate) now: OffsetDateTime,
     pub(crate) request: RequestContext<'a>,
 }
@@ -199,6 +203,14 @@ impl GrantContext<'_> {
     /// The scope is malformed, unknown, not allowed for the client itself, or missing without a default.
     pub fn own_scope(&self) -> Result<Scope, Refusal> {
         self.server.own_scope_for(self.client, self.params.get("scope")?)
+    }
+
+    /// Returns the identifier of the resource that the request names (RFC 8707), as it was declared. The server has
+    /// checked that it has this resource. A new grant is for it, or for the default resource of the server if the
+    /// request names none.
+    #[must_use]
+    pub fn resource(&self) -> Option<&str> {
+        self.resource.as_deref().map(|resource| &*resource.identifier)
     }
 
     /// Returns the token in the storage. It may be spent, expired or revoked, or belong to another client.

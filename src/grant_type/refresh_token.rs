@@ -32,8 +32,8 @@ impl GrantHandler for RefreshTokenGrant {
 }
 
 /// The order of the checks matters:
-/// 1. The requested scope against the grant. A wrong scope gets the same error in every state of the token, and changes
-///    nothing.
+/// 1. The requested scope and resource against the grant. A wrong one gets the same error in every state of the token,
+///    and changes nothing.
 /// 2. The state of the grant, so that a token of a dead grant reveals nothing more.
 /// 3. Reuse, before expiry.
 /// 4. Checks that are the same for an unspent token and for a token that was spent within its grace window.
@@ -45,6 +45,7 @@ fn refresh(
     let (policy, now) = (context.policy(), context.now);
     let lifetimes = policy.lifetimes(context.client);
     let scope = narrowed(requested, presented.grant())?;
+    let resource = context.server.resources.of_grant(presented.grant(), context.resource.as_ref())?;
     presented.must_have_a_live_grant(now)?;
     let is_repeat = match presented.spent().map(|spent| judge(spent, lifetimes.refresh_grace, now)) {
         None => false,
@@ -62,9 +63,9 @@ fn refresh(
         return Err(Refusal::RefreshedTooOften);
     }
     Ok(Decision(if is_repeat {
-        Order::Repeat(RepeatRefresh::new(presented, scope))
+        Order::Repeat(RepeatRefresh::new(presented, scope, resource))
     } else {
-        Order::Redeem(Box::new(RedeemToken::new(presented, scope)))
+        Order::Redeem(Box::new(RedeemToken::new(presented, scope, resource)))
     }))
 }
 

@@ -32,7 +32,8 @@ pub(super) async fn customize(
     };
     let changes = customizer.issuance(issuance).await?;
     let TokenChanges { scope, access_token_lifetime, response_members: mut members, mut claims } = changes;
-    if server.format_of_new_tokens().is_none() {
+    let resource = issuance.resource.and_then(|identifier| server.resources.find(identifier));
+    if server.format_of_new_tokens(resource.map(|resource| &**resource)).is_none() {
         claims.clear();
     }
     let scope = scope.unwrap_or_else(|| issuance.scope.clone());

@@ -7,6 +7,7 @@ use crate::env::in_microseconds;
 use crate::error::Error;
 use crate::policy::{EffectiveLifetimes, RefreshTokens};
 use crate::record::GrantType;
+use crate::resource::DeclaredResource;
 use crate::scope::Scope;
 use crate::server_context::ServerContext;
 
@@ -20,11 +21,12 @@ pub(crate) fn may_refresh(server: &ServerContext, client: &Client, granted: &Sco
     policy_agrees && client.allows_grant_type(GrantType::REFRESH_TOKEN)
 }
 
-/// Returns the lifetimes for a client. The grant handler may change the lifetime of the access token. The lifetime of a
-/// signed access token is cut to the time for which its key is published.
+/// Returns the lifetimes for a client and a resource. The grant handler may change the lifetime of the access token. It
+/// is cut to the limit of the resource and, for a signed access token, to the time for which its key is published.
 pub(super) fn lifetimes(
     server: &ServerContext,
     client: &Client,
+    resource: Option<&DeclaredResource>,
     from_handler: Option<Duration>,
 ) -> Result<EffectiveLifetimes, Error> {
     let mut lifetimes = server.policy.lifetimes(client);
@@ -36,7 +38,10 @@ pub(super) fn lifetimes(
         }
         lifetimes.access_token = access_token;
     }
-    if let Some(longest) = server.format_of_new_tokens().and_then(|format| format.longest_lifetime()) {
+    if let Some(longest) = resource.and_then(|resource| resource.access_token_lifetime) {
+        lifetimes.access_token = lifetimes.access_token.min(longest);
+    }
+    if let Some(longest) = server.format_of_new_tokens(resource).and_then(|format| format.longest_lifetime()) {
         lifetimes.access_token = lifetimes.access_token.min(longest);
     }
     Ok(lifetimes)

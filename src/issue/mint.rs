@@ -10,6 +10,7 @@ use super::orders::OneTimeKey;
 use crate::error::Error;
 use crate::mac::KeyedMac;
 use crate::record::{AttemptId, Grant, GrantId, Spent, StoredToken, TokenDetails};
+use crate::resource::DeclaredResource;
 use crate::scope::Scope;
 use crate::secret::{AccessToken, RefreshToken, Secret, Seed, Token, TokenHash, TokenKind};
 use crate::server_context::ServerContext;
@@ -31,7 +32,8 @@ pub(super) fn peer_mark(seed: &Seed, peer: IpAddr) -> Box<str> {
     URL_SAFE_NO_PAD.encode(&tag[..16]).into()
 }
 
-/// Makes the text of an access token and sets the hash of its row. All other fields of the row must be set already.
+/// Makes the text of an access token, and sets the audience and the hash of its row. All other fields of the row must
+/// be set already.
 ///
 /// It runs before the storage step, so that a signature that fails leaves nothing behind.
 pub(super) async fn sign(
@@ -39,8 +41,10 @@ pub(super) async fn sign(
     id: AccessToken,
     row: &mut StoredToken,
     grant: &Grant,
+    resource: Option<&DeclaredResource>,
 ) -> Result<AccessToken, Error> {
-    let Some(format) = server.format_of_new_tokens() else { return Ok(id) };
+    row.details.audience = resource.map(|resource| (*resource.identifier).into());
+    let Some(format) = server.format_of_new_tokens(resource) else { return Ok(id) };
     row.hash = format.key(&id);
     row.details.format = Some(format.name().into());
     format.text(&id, row, grant).await

@@ -25,6 +25,7 @@ use crate::client::Client;
 use crate::customizer::{Issuance, IssuanceKind};
 use crate::error::{Error, Refusal};
 use crate::record::{AttemptId, CodeBinding, Grant, GrantId, GrantType, StoredToken, TokenKind};
+use crate::resource::DeclaredResource;
 use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed};
 use crate::server_context::ServerContext;
@@ -134,7 +135,10 @@ async fn first_tokens(
     if order.depth() > MAX_DEPTH {
         return Err(Refusal::NestedTooDeep.into());
     }
-    let mut lifetimes = lifetimes(server, client, order.members.access_token_lifetime)?;
+    // The first one: the request named it, or the grant has one.
+    let resource = order.resources.first().cloned();
+    let scope = cut(resource.as_deref(), &order.scope)?;
+    let mut lifetimes = lifetimes(server, client, resource.as_deref(), order.members.access_token_lifetime)?;
     let rotates = server.policy.rotates(client);
     let (ends_by, keys) = (order.ends_by(), std::mem::take(&mut order.keys));
     let mut expirations = Expirations::new(&lifetimes, rotates, now, ends_by, now);
@@ -150,7 +154,8 @@ async fn first_tokens(
             kind: kind_of(grant_type),
             client,
             grant: &grant,
-            scope: &grant.scope,
+            resource: resource.as_ref().map(|resource| &*resource.identifier),
+            scope: &scope,
             access_token_lifetime: lifetimes.access_token,
             peer,
             now,
@@ -169,7 +174,7 @@ async fn first_tokens(
     let mut rows = Vec::with_capacity(1 + usize::from(refreshes) + keys.len());
     rows.push(new_row(&access_token, id, &customized.scope, now, expirations.access));
     rows[0].details.claims = customized.claims;
-    let access_token = sign(server, access_token, &mut rows[0], &grant).await?;
+    let access_token = sign(server, access_token, &mut rows[0], &grant, resource.as_deref()).await?;
     rows.extend(
         refresh_token
             .as_ref()
@@ -231,17 +236,19 @@ async fn successors(
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(Redemption, Vec<StoredToken>, Issued), Error> {
-    let RedeemToken { presented, kind, number, plain, grant, expires_at, scope: requested, unenforced } = *order;
+    let RedeemToken { presented, kind, number, plain, grant, expires_at, scope: requested, resource, unenforced } =
+        *order;
     Error::check_enforced(client.parts().unenforced_member().or(unenforced.as_deref()))?;
-    let mut lifetimes = lifetimes(server, client, None)?;
+    let mut lifetimes = lifetimes(server, client, resource.as_deref(), None)?;
     let left = server.scope_left(client, &grant.grant_type, &grant.scope)?;
-    let possible = requested.intersection(&left).ok_or(Refusal::NoScopeLeft)?;
+    let possible = cut(resource.as_deref(), &requested.intersection(&left).ok_or(Refusal::NoScopeLeft)?)?;
     let is_refresh = kind == TokenKind::RefreshToken;
     let Customized { scope, access_token_lifetime, members: added, claims } = {
         let issuance = Issuance {
             kind: if is_refresh { IssuanceKind::Refresh } else { IssuanceKind::AuthorizationCode },
             client,
             grant: &grant,
+            resource: resource.as_ref().map(|resource| &*resource.identifier),
             scope: &possible,
             access_token_lifetime: lifetimes.access_token,
             peer,
@@ -278,7 +285,7 @@ async fn successors(
         access.details.peer_mark = peer.map(|peer| peer_mark(seed, peer));
     }
     let members = ResponseMembers { extra: added, ..ResponseMembers::default() };
-    let access_token = sign(server, access_token, access, &grant).await?;
+    let access_token = sign(server, access_token, access, &grant, resource.as_deref()).await?;
     if refreshes {
         let next = number.map_or(FIRST_NUMBER, |number| number.saturating_add(1));
         let refresh = refresh_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh, next);
@@ -305,6 +312,11 @@ async fn successors(
     let refresh_token = refreshes.then_some(refresh_token);
     let issued = issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant);
     Ok((redemption, rows, issued))
+}
+
+/// Returns the part of a scope that the tokens of a resource may have.
+fn cut(resource: Option<&DeclaredResource>, scope: &Scope) -> Result<Scope, Refusal> {
+    resource.map_or_else(|| Ok(scope.clone()), |resource| resource.cut(scope))
 }
 
 /// Revokes a grant with all its tokens.

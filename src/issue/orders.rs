@@ -8,10 +8,13 @@ use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
 use crate::client::Client;
+use crate::error::Refusal;
 use crate::lookup::{LiveGrant, VerifiedToken};
 use crate::record::{Grant, GrantDetails, GrantId, GrantType, Subject};
+use crate::resource::DeclaredResource;
 use crate::scope::Scope;
 use crate::secret::{Plain, SingleUse, TokenHash, TokenKind, kind};
+use crate::server_context::ServerContext;
 
 /// The order to open a new grant and issue its first tokens. [`Decision::open`](crate::grant_type::Decision::open)
 /// takes it.
@@ -27,6 +30,8 @@ pub struct OpenGrant {
     pub(crate) consent_host: Option<Box<str>>,
     /// See [`GrantDetails::consent_grant`].
     pub(crate) consent_grant: Option<GrantId>,
+    /// The resources of the grant. If there is none, they are those of the parent, or that of the request.
+    pub(crate) resources: Vec<Arc<DeclaredResource>>,
     pub(crate) parent: Option<LiveGrant>,
     pub(crate) keys: Vec<OneTimeKey>,
     pub(crate) members: ResponseMembers,
@@ -58,6 +63,7 @@ impl OpenGrant {
             consent_skipped: false,
             consent_host: None,
             consent_grant: None,
+            resources: Vec::new(),
             parent: None,
             keys: Vec::new(),
             members,
@@ -118,6 +124,19 @@ impl OpenGrant {
         self
     }
 
+    /// Sets the resources, unless the handler did: the one that the request names, which must be one of the parent, or
+    /// those of the parent, or the default of the server.
+    pub(crate) fn at(&mut self, server: &ServerContext, named: Option<&Arc<DeclaredResource>>) -> Result<(), Refusal> {
+        if self.resources.is_empty() {
+            self.resources = match (&self.parent, named) {
+                (Some(parent), named) => server.resources.of_grant(parent.grant(), named)?.into_iter().collect(),
+                (None, Some(named)) => vec![Arc::clone(named)],
+                (None, None) => server.resources.for_grant(&[])?,
+            };
+        }
+        Ok(())
+    }
+
     /// Returns the latest end of the grant, which is the end of its parent.
     pub(crate) fn ends_by(&self) -> Option<OffsetDateTime> {
         self.parent.as_ref().map(|parent| parent.grant().expires_at)
@@ -143,6 +162,7 @@ impl OpenGrant {
             consent_skipped: self.consent_skipped,
             consent_host: self.consent_host,
             consent_grant: self.consent_grant,
+            resources: self.resources.iter().map(|resource| (*resource.identifier).into()).collect(),
             ..GrantDetails::default()
         };
         let grant = Grant {
@@ -171,6 +191,7 @@ impl fmt::Debug for OpenGrant {
             .field("subject", &self.subject)
             .field("scope", &self.scope)
             .field("refreshable", &self.refreshable)
+            .field("resources", &self.resources)
             .field("parent", &self.parent)
             .field("keys", &self.keys)
             .field("members", &self.members)
@@ -190,6 +211,8 @@ pub(crate) struct RedeemToken {
     /// The time when the token or its grant expires.
     pub(crate) expires_at: OffsetDateTime,
     pub(crate) scope: Scope,
+    /// The resource of the new access token.
+    pub(crate) resource: Option<Arc<DeclaredResource>>,
     /// A critical member of the token or its grant that this version does not enforce.
     pub(crate) unenforced: Option<Box<str>>,
 }
@@ -201,7 +224,11 @@ impl RedeemToken {
     ///
     /// The handler must first check that the token is not spent or expired and that its grant is live, as
     /// [`PresentedToken`](crate::grant_type::PresentedToken) shows. A spent token is `Replayed`.
-    pub(crate) fn new<K: SingleUse>(presented: VerifiedToken<K>, scope: Scope) -> Self {
+    pub(crate) fn new<K: SingleUse>(
+        presented: VerifiedToken<K>,
+        scope: Scope,
+        resource: Option<Arc<DeclaredResource>>,
+    ) -> Self {
         let unenforced = presented.unenforced_member().map(Into::into);
         let (secret, token, grant) = presented.into_inner().into_parts();
         Self {
@@ -213,6 +240,7 @@ impl RedeemToken {
             expires_at: token.expires_at.min(grant.expires_at),
             grant,
             scope,
+            resource,
         }
     }
 }
@@ -223,12 +251,17 @@ impl RedeemToken {
 pub(crate) struct RepeatRefresh {
     pub(crate) presented: VerifiedToken<kind::RefreshToken>,
     pub(crate) scope: Scope,
+    pub(crate) resource: Option<Arc<DeclaredResource>>,
 }
 
 impl RepeatRefresh {
-    /// Repeats the response to the spent refresh token `presented`, for a request of `scope`.
-    pub(crate) const fn new(presented: VerifiedToken<kind::RefreshToken>, scope: Scope) -> Self {
-        Self { presented, scope }
+    /// Repeats the response to the spent refresh token `presented`, for a request of `scope` at `resource`.
+    pub(crate) const fn new(
+        presented: VerifiedToken<kind::RefreshToken>,
+        scope: Scope,
+        resource: Option<Arc<DeclaredResource>>,
+    ) -> Self {
+        Self { presented, scope, resource }
     }
 }
 

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::customize::customize;
 use super::lifetime::{lasts_a_second, lifetimes};
 use super::mint::{derive, peer_mark, sign_again};
-use super::{Issued, RepeatRefresh, ResponseMembers, issued_tokens};
+use super::{Issued, RepeatRefresh, ResponseMembers, cut, issued_tokens};
 use crate::client::Client;
 use crate::customizer::{Issuance, IssuanceKind};
 use crate::error::{Error, Refusal, StorageError};
@@ -53,15 +53,17 @@ pub(crate) async fn repeat(
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<Repetition, Error> {
-    let RepeatRefresh { presented, scope } = order;
+    let RepeatRefresh { presented, scope, resource } = order;
     must_be_active(server, presented.grant().subject.as_ref(), peer, now).await?;
     Error::check_enforced(client.parts().unenforced_member().or(presented.unenforced_member()))?;
     let left = server.scope_left(client, &presented.grant().grant_type, &presented.grant().scope)?;
-    let possible = scope.intersection(&left).ok_or(Refusal::NoScopeLeft)?;
+    let resource = resource.as_deref();
+    let possible = cut(resource, &scope.intersection(&left).ok_or(Refusal::NoScopeLeft)?)?;
     if server.customizer.is_some() {
-        let access_token_lifetime = lifetimes(server, client, None)?.access_token;
+        let access_token_lifetime = lifetimes(server, client, resource, None)?.access_token;
+        let resource = resource.map(|resource| &*resource.identifier);
         let (kind, grant, scope) = (IssuanceKind::Repeat, presented.grant(), &possible);
-        let issuance = Issuance { kind, client, grant, scope, access_token_lifetime, peer, now };
+        let issuance = Issuance { kind, client, grant, resource, scope, access_token_lifetime, peer, now };
         customize(server, &issuance, &Map::new()).await?;
     }
     let seed = presented.spent().and_then(|spent| spent.seed.as_ref()).ok_or(Refusal::RetryRefused)?;
@@ -71,6 +73,12 @@ pub(crate) async fn repeat(
 
     if token.revoked_at.is_some() && grant.is_live(now) {
         return Ok(Repetition::Theft);
+    }
+    let audience = token.details.audience.as_deref();
+    if audience.is_some() != resource.is_some()
+        || !audience.is_none_or(|own| resource.is_some_and(|it| it.is_named(own)))
+    {
+        return Err(Refusal::RepeatedForOtherResource.into());
     }
     let lasts = token.is_live(&grant, now) && lasts_a_second(token.expires_at, now);
     // A request for more scope than the first time gets the scope of the first response. Otherwise a thief who

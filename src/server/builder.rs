@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{AuthorizationServer, Inner, capabilities, dispatcher};
+use super::{AuthorizationServer, Inner, OwnResource, capabilities, dispatcher};
 use crate::api_context::ApiContext;
 use crate::authenticator::Authenticator;
 use crate::authorize::{AuthorizationEndpoint, DefaultPages, PageTemplates, is_known_parameter};
@@ -26,6 +26,7 @@ use crate::params::{encode_component, is_parameter_name};
 use crate::policy::{Policy, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
 use crate::record::GrantType;
+use crate::resource::{DeclaredResource, Resources, is_same};
 use crate::scope::{Catalogue, Scope};
 use crate::server_context::{ServerContext, Shared};
 use crate::server_key::ServerKey;
@@ -96,8 +97,9 @@ pub struct Builder {
     pub(super) signing_keys: Option<crate::jwks::SigningKeys>,
     #[cfg(feature = "jwt")]
     pub(super) client_signatures: Option<crate::client_signatures::ClientSignatures>,
-    resource: Option<ProtectedResource>,
     http_client: Option<Arc<dyn HttpClient>>,
+    default_resource: Option<ProtectedResource>,
+    other_resources: Vec<ProtectedResource>,
 }
 
 impl Builder {
@@ -117,8 +119,9 @@ impl Builder {
             signing_keys: None,
             #[cfg(feature = "jwt")]
             client_signatures: None,
-            resource: None,
             http_client: None,
+            default_resource: None,
+            other_resources: Vec::new(),
             issuer,
             storage,
             clients,
@@ -301,10 +304,21 @@ impl Builder {
         self
     }
 
-    /// Describes the host app's API, so that clients of the API can discover the server (RFC 9728). The metadata
-    /// document lists the API in `protected_resources`. Default: none; clients must be configured with the issuer.
+    /// Declares the host app's API: the default resource. Access tokens are for it unless a request names another
+    /// resource (RFC 8707). Clients of the API can discover the server (RFC 9728), and the metadata document lists the
+    /// API in `protected_resources`. Default: none; access tokens have no audience, and clients must be configured with
+    /// the issuer.
     pub fn protected_resource(mut self, resource: ProtectedResource) -> Self {
-        self.resource = Some(resource);
+        self.default_resource = Some(resource);
+        self
+    }
+
+    /// Declares an API that is not the default resource. Tokens are for it only if a request names it (RFC 8707). If
+    /// the server has no [default resource](Self::protected_resource), each request must name one. See [`Resource`].
+    ///
+    /// [`Resource`]: crate::Resource
+    pub fn resource(mut self, resource: ProtectedResource) -> Self {
+        self.other_resources.push(resource);
         self
     }
 
@@ -345,7 +359,11 @@ impl Builder {
         let mut urls = EndpointUrls::under(&self.issuer, &self.endpoint_prefix);
         self.url_changes.into_iter().for_each(|change| change(&mut urls));
         urls.iter().try_for_each(|url| check_endpoint(url))?;
-        self.resource.iter().try_for_each(|resource| check_resource(resource, &scopes))?;
+        let mut declarations: Vec<(bool, ProtectedResource)> =
+            self.default_resource.into_iter().map(|own| (true, own)).collect();
+        declarations.extend(self.other_resources.into_iter().map(|own| (false, own)));
+        declarations.sort_by(|(_, one), (_, other)| one.identifier().cmp(other.identifier()));
+        check_identifiers(&declarations)?;
         // Drawn even if a key was set, to detect a broken source of randomness now.
         let mut random = Zeroizing::new([0; 32]);
         self.entropy.fill(random.as_mut_slice())?;
@@ -353,20 +371,27 @@ impl Builder {
         let process_key = || ServerKey::new(random.as_slice(), []).ok_or(BuildError::ServerKey);
         let server_key = self.server_key.unwrap_or_else(process_key)?;
 
-        let resource = self.resource.as_ref().map(ProtectedResource::urls);
         #[cfg(feature = "jwt")]
-        if let (Some(keys), Some(resource)) = (&self.signing_keys, &resource) {
-            let format = keys.access_token_format(&self.issuer, &resource.identifier);
+        if let Some(keys) = self.signing_keys.as_ref().filter(|_| !declarations.is_empty()) {
+            let format = keys.access_token_format(&self.issuer);
             self.signed_format = format.or(self.signed_format);
         }
         let api = ApiContext {
             issuer: self.issuer.clone(),
-            resource_metadata: resource.as_ref().map(|resource| resource.metadata.clone()),
+            resource_metadata: None,
             clock: Arc::clone(&self.clock),
             observer: Arc::clone(&self.observer),
         };
         let api = Arc::new(api);
         let fetcher = Arc::new(Fetcher::new(self.http_client, self.policy.fetch.clone(), Arc::clone(&api)));
+        let declare = |(_, own): &(bool, ProtectedResource)| own.declare(&scopes, &api).map(Arc::new);
+        let apis: Vec<Arc<DeclaredResource>> = declarations.iter().map(declare).collect::<Result<_, _>>()?;
+        if let Some(signed) = apis.iter().find(|own| own.signed == Some(true) && self.signed_format.is_none()) {
+            let problem = "has signed tokens, but the server has no signing keys: call signing_keys";
+            return Err(BuildError::ResourceSetting { identifier: signed.identifier.to_string(), problem });
+        }
+        let default = declarations.iter().zip(&apis).find(|((is_default, _), _)| *is_default);
+        let resources = Resources::new(apis.clone(), default.map(|(_, own)| Arc::clone(own)));
         let server = Arc::new(ServerContext {
             api,
             encoded_issuer: encode_component(&self.issuer).collect(),
@@ -388,7 +413,7 @@ impl Builder {
             entropy: self.entropy,
             observer: self.observer,
             server_key,
-            resource,
+            resources,
             fetcher,
         });
         check_request_objects(&server)?;
@@ -407,10 +432,13 @@ impl Builder {
         let members = metadata::describe(&server, token.grant_types(), &urls);
         let metadata = metadata::document(&server, members, additions.metadata, self.metadata);
         let metadata = metadata.map_err(BuildError::MetadataMember)?;
-        let resource = self.resource.map(|resource| resource.document(&server)).transpose();
-        let resource = resource.map_err(BuildError::MetadataMember)?;
-        let routes =
-            dispatcher::routes(&urls, &metadata, resource.as_ref(), additions.endpoints, server.policy.max_body)?;
+        let resources = declarations.into_iter().zip(apis).map(|((_, own), declared)| {
+            let document = own.document(&declared, &server).map_err(BuildError::MetadataMember)?;
+            Ok(Arc::new(OwnResource { declared, document }))
+        });
+        let resources = resources.collect::<Result<Vec<_>, BuildError>>()?;
+        let (issuer, max_body) = (&server.issuer, server.policy.max_body);
+        let routes = dispatcher::routes(&urls, &metadata, &resources, issuer, additions.endpoints, max_body)?;
         server.storage.claim_issuer(&server.issuer).await?;
         #[cfg(feature = "jwt")]
         if let Some(keys) = &server.signing_keys {
@@ -418,7 +446,7 @@ impl Builder {
             keys.published().await.map_err(|error| BuildError::capability("signing_keys", error.to_string()))?;
         }
         let inner =
-            Inner { server, authorization, token, introspection, urls, metadata, resource, routes, has_server_key };
+            Inner { server, authorization, token, introspection, urls, metadata, resources, routes, has_server_key };
         Ok(AuthorizationServer { inner: Arc::new(inner) })
     }
 }
@@ -466,15 +494,17 @@ fn check_request_objects(server: &ServerContext) -> Result<(), BuildError> {
     if fits { Ok(()) } else { Err(BuildError::RequestObjectsNotAccepted) }
 }
 
-fn check_resource(resource: &ProtectedResource, scopes: &Catalogue) -> Result<(), BuildError> {
-    if !is_served_securely(resource.identifier()) {
-        return Err(BuildError::Resource(resource.identifier().to_owned()));
+fn check_identifiers(declared: &[(bool, ProtectedResource)]) -> Result<(), BuildError> {
+    let all: Vec<&str> = declared.iter().flat_map(|(_, resource)| resource.identifiers()).collect();
+    for (at, identifier) in all.iter().enumerate() {
+        if !is_served_securely(identifier) {
+            return Err(BuildError::Resource((*identifier).to_owned()));
+        }
+        if all[..at].iter().any(|other| is_same(other, identifier)) {
+            return Err(BuildError::RepeatedResource((*identifier).to_owned()));
+        }
     }
-    let is_offered = |scope: &&str| Scope::parse(scope).is_ok_and(|scope| scope.is_subset(scopes.all()));
-    match resource.declared_scope().filter(|scope| !is_offered(scope)) {
-        Some(scope) => Err(BuildError::ResourceScope(scope.to_owned())),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Rejects endpoint URLs whose query has a parameter of the endpoint's requests, because every request would be refused

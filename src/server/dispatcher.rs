@@ -3,14 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::AuthorizationServer;
+use url::Url;
+
+use super::{AuthorizationServer, OwnResource};
 use crate::build_error::BuildError;
 use crate::capability::{Capability, Endpoint, ServerView};
 use crate::cors::{for_any_origin, is_preflight, preflight};
 use crate::error::Refusal;
 use crate::http::{Request, Response};
 use crate::metadata::{Document, EndpointUrls, path_of};
-use crate::span::in_span;
+use crate::span::{in_span, within_span};
 use crate::token::refuse;
 
 /// An endpoint of a server and its path. [`AuthorizationServer::routes`] lists them.
@@ -42,7 +44,7 @@ enum Service {
     Revoke,
     Introspect,
     Metadata,
-    ResourceMetadata,
+    ResourceMetadata(Arc<OwnResource>),
     /// A capability, with the methods that it serves; `None` for all methods.
     Capability(Arc<dyn Capability>, Option<&'static str>),
 }
@@ -107,13 +109,14 @@ impl fmt::Debug for Route {
 pub(super) fn routes(
     urls: &EndpointUrls,
     metadata: &Document,
-    resource: Option<&Document>,
+    resources: &[Arc<OwnResource>],
+    issuer: &str,
     of_capabilities: Vec<(Endpoint, Arc<dyn Capability>)>,
     max_body: usize,
 ) -> Result<Vec<Route>, BuildError> {
     let route = |endpoint, path: String, any_origin, service| {
         // Documents are read by GET, which has no body.
-        let is_document = matches!(service, Service::Metadata | Service::ResourceMetadata);
+        let is_document = matches!(service, Service::Metadata | Service::ResourceMetadata(_));
         let max_body = if is_document { 0 } else { max_body };
         Route { endpoint, path: path.into(), max_body, any_origin, service }
     };
@@ -124,10 +127,9 @@ pub(super) fn routes(
     // No CORS: the callers of introspection are servers, not scripts.
     all.extend(urls.introspection.as_ref().map(|url| route("introspect", path_of(url), false, Service::Introspect)));
     all.push(route("metadata", metadata.path().to_owned(), true, Service::Metadata));
-    all.extend(
-        resource
-            .map(|document| route("resource_metadata", document.path().to_owned(), true, Service::ResourceMetadata)),
-    );
+    all.extend(resources.iter().filter(|own| is_served(own, resources, issuer)).map(|own| {
+        route("resource_metadata", own.document.path().to_owned(), true, Service::ResourceMetadata(Arc::clone(own)))
+    }));
     for (own, capability) in of_capabilities {
         if all.iter().any(|route| route.endpoint == own.name) {
             let problem = format!("its endpoint {} has the name of another endpoint: choose a unique name", own.name);
@@ -139,6 +141,14 @@ pub(super) fn routes(
     }
     check_paths(&all)?;
     Ok(all)
+}
+
+/// Returns whether the document of a resource is the only one with its path. Of several, only the one on the host of the
+/// issuer is served, because a route has no host.
+fn is_served(own: &OwnResource, all: &[Arc<OwnResource>], issuer: &str) -> bool {
+    let others = all.iter().filter(|other| other.document.path() == own.document.path()).count();
+    let origin = |url: &str| Url::parse(url).map(|url| url.origin()).ok();
+    others == 1 || origin(&own.declared.identifier) == origin(issuer)
 }
 
 fn check_paths(routes: &[Route]) -> Result<(), BuildError> {
@@ -183,7 +193,9 @@ impl AuthorizationServer {
             Service::Revoke => self.revoke(request).await,
             Service::Introspect => self.introspect(request).await,
             Service::Metadata => self.metadata(request),
-            Service::ResourceMetadata => self.resource_metadata(request),
+            Service::ResourceMetadata(own) => {
+                within_span("resource_metadata", || own.document.respond(&self.inner.server, request))
+            }
             Service::Capability(capability, methods) => match check(route, *methods, request, self.policy().max_body) {
                 Ok(()) => {
                     let answer = (**capability).respond(route.endpoint, request, ServerView::new(&self.inner.server));

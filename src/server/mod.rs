@@ -5,6 +5,7 @@ mod capabilities;
 mod dispatcher;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod requirement;
+mod resource;
 
 use std::sync::Arc;
 
@@ -17,11 +18,12 @@ pub use self::dispatcher::{Route, ServedBy};
 pub(crate) use self::requirement::Requirement;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 pub use self::requirement::{BearerCheck, MissingRequire};
+pub use self::resource::Resource;
 use crate::authorize::{
     AuthorizationEndpoint, AuthorizationError, AuthorizationOutcome, AuthorizationRequest, Consent, ConsentForm,
     Interaction, PendingAuthorization, UserSession,
 };
-use crate::bearer::{self, Bearer, BearerError, BearerRequest};
+use crate::bearer::{self, Api, Bearer, BearerError, BearerRequest};
 use crate::client::Client;
 use crate::client::auth::{AuthenticatedClient, authenticate_client};
 use crate::connections::{self, Connections};
@@ -33,6 +35,7 @@ use crate::lint::{self, ClientLint, Lint, Served};
 use crate::metadata::{Document, EndpointUrls};
 use crate::policy::Policy;
 use crate::record::{ClientId, Grant, Subject};
+use crate::resource::DeclaredResource;
 use crate::revoke::{self, RevocationRequest};
 use crate::scope::DescribedScope;
 use crate::server_context::ServerContext;
@@ -60,10 +63,18 @@ struct Inner {
     introspection: IntrospectionEndpoint,
     urls: EndpointUrls,
     metadata: Document,
-    resource: Option<Document>,
+    /// Ordered by identifier.
+    resources: Vec<Arc<OwnResource>>,
     routes: Vec<Route>,
     /// Whether the host app set a server key. If not, each process generates its own key.
     has_server_key: bool,
+}
+
+/// A declared resource with its metadata document.
+#[derive(Debug)]
+struct OwnResource {
+    declared: Arc<DeclaredResource>,
+    document: Document,
 }
 
 impl AuthorizationServer {
@@ -213,28 +224,32 @@ impl AuthorizationServer {
         self.inner.metadata.members()
     }
 
-    /// Serves the metadata document of the host app's API (RFC 9728) at
+    /// Serves the metadata document of the [default resource](Builder::protected_resource) (RFC 9728) at
     /// [`resource_metadata_path`](Self::resource_metadata_path). Responds with 404 to any other path, and to every path
-    /// if the server was built without a [`ProtectedResource`](crate::ProtectedResource).
+    /// if the server was built without a default resource. For other resources, see [`Resource::metadata`].
     pub fn resource_metadata(&self, request: &Request) -> Response {
-        within_span("resource_metadata", || match &self.inner.resource {
-            Some(document) => document.respond(&self.inner.server, request),
+        within_span("resource_metadata", || match self.default_resource() {
+            Some(own) => own.document.respond(&self.inner.server, request),
             None => Response::new(404),
         })
     }
 
-    /// Returns the path of the metadata document of the host app's API: the well-known path, followed by the path of
-    /// the resource identifier. `None` without a [`ProtectedResource`](crate::ProtectedResource).
+    /// Returns the path of the metadata document of the default resource: the well-known path, followed by the path of
+    /// the resource identifier. `None` without a default resource.
     #[must_use]
     pub fn resource_metadata_path(&self) -> Option<&str> {
-        self.inner.resource.as_ref().map(Document::path)
+        self.default_resource().map(|own| own.document.path())
     }
 
-    /// Returns the members of the metadata document of the host app's API. `None` without a
-    /// [`ProtectedResource`](crate::ProtectedResource).
+    /// Returns the members of the metadata document of the default resource. `None` without a default resource.
     #[must_use]
     pub fn resource_metadata_document(&self) -> Option<&Map<String, Value>> {
-        self.inner.resource.as_ref().map(Document::members)
+        self.default_resource().map(|own| own.document.members())
+    }
+
+    fn default_resource(&self) -> Option<&OwnResource> {
+        let default = self.inner.server.resources.default()?;
+        self.inner.resources.iter().find(|own| Arc::ptr_eq(&own.declared, default)).map(|own| &**own)
     }
 
     /// Returns the applications that have access to a user's account, each with its grants. Use it for
@@ -343,8 +358,8 @@ impl AuthorizationServer {
     /// # Errors
     /// The request has no token, the token is not live, or it could not be checked.
     pub async fn bearer(&self, request: &Request) -> Result<Bearer, BearerError> {
-        let (server, max_body) = (Arc::clone(&self.inner.server), self.policy().max_body);
-        in_span("bearer", bearer::check_request(server, request, max_body)).await
+        let max_body = self.policy().max_body;
+        in_span("bearer", bearer::check_request(Api::default_of(&self.inner.server), request, max_body)).await
     }
 
     /// Checks an access token: the typed form of [`bearer`](Self::bearer).
@@ -352,7 +367,7 @@ impl AuthorizationServer {
     /// # Errors
     /// The token is not live, or it could not be checked.
     pub async fn bearer_request(&self, request: &BearerRequest<'_>) -> Result<Bearer, BearerError> {
-        in_span("bearer", bearer::check(Arc::clone(&self.inner.server), request)).await
+        in_span("bearer", bearer::check(Api::default_of(&self.inner.server), request)).await
     }
 
     /// Authenticates the client of a request (RFC 6749 §2.3). Use it for an endpoint of the host app that clients call

@@ -2,27 +2,35 @@
 
 use std::sync::Arc;
 
-use super::AuthorizationServer;
-use crate::bearer::{self, Access, BearerError};
+use super::{AuthorizationServer, Resource};
+use crate::bearer::{self, Access, Api, BearerError};
 use crate::cors::{PREFLIGHT, is_preflight, preflight};
 use crate::http::{Request, Response};
 use crate::resource_server::ResourceServer;
 use crate::scope::Scope;
 
 /// The checker of an API's access tokens, which `require` of an adapter takes. It is made from a reference to an
-/// [`AuthorizationServer`] in the same process, or to a [`ResourceServer`], which asks a server in another process.
+/// [`AuthorizationServer`] in the same process, to one of its [resources](Resource), or to a [`ResourceServer`], which
+/// asks a server in another process.
 #[derive(Debug, Clone)]
 pub struct BearerCheck(Checker);
 
 #[derive(Debug, Clone)]
 enum Checker {
     Own(AuthorizationServer),
+    Resource(Resource),
     Separate(ResourceServer),
 }
 
 impl From<&AuthorizationServer> for BearerCheck {
     fn from(server: &AuthorizationServer) -> Self {
         Self(Checker::Own(server.clone()))
+    }
+}
+
+impl From<&Resource> for BearerCheck {
+    fn from(resource: &Resource) -> Self {
+        Self(Checker::Resource(resource.clone()))
     }
 }
 
@@ -56,12 +64,28 @@ impl Requirement {
         let Ok(scope) = Scope::parse(&required) else {
             panic!("`require` needs one or more scopes, but {required:?} is not a list of scopes");
         };
-        if let Checker::Own(server) = &check {
+        let api = match &check {
+            Checker::Own(server) => Some((server, Api::default_of(&server.inner.server))),
+            Checker::Resource(resource) => Some((resource.server(), resource.api())),
+            Checker::Separate(_) => None,
+        };
+        if let Some((server, api)) = api {
+            assert!(
+                api.can_have_tokens(),
+                "`require` has the server, which has several resources and no default one: give it the resource"
+            );
             let declared = server.inner.server.scopes.all();
             if let Some(unknown) = scope.iter().find(|token| !declared.contains(token)) {
                 panic!(
                     "`require` names the scope {unknown:?}, which the server does not offer: declare it with \
                      `Builder::scope`"
+                );
+            }
+            let of_resource = api.resource().and_then(|resource| resource.scope.as_ref());
+            if let Some(foreign) = scope.iter().find(|token| of_resource.is_some_and(|own| !own.contains(token))) {
+                panic!(
+                    "`require` names the scope {foreign:?}, which the resource does not declare: add it to \
+                     `ProtectedResource::scope`"
                 );
             }
         }
@@ -84,6 +108,7 @@ impl Requirement {
         let (check, scope) = &*self.required;
         let checked = match check {
             Checker::Own(server) => server.bearer(request).await,
+            Checker::Resource(resource) => resource.bearer(request).await,
             // Boxed to keep the future of the common case small.
             Checker::Separate(api) => Box::pin(api.bearer(request)).await,
         };

@@ -59,7 +59,7 @@ impl TokenEndpoint {
         }
         handlers.extend(extensions);
 
-        let mut known_parameters = vec!["grant_type", "scope"];
+        let mut known_parameters = vec!["grant_type", "scope", "resource"];
         known_parameters.extend(auth::PARAMETERS);
         known_parameters.extend(handlers.iter().flat_map(|handler| handler.parameters()));
         known_parameters.sort_unstable();
@@ -139,7 +139,9 @@ impl TokenEndpoint {
         may_use_grant_type(client, handler)?;
         self.server.tell_of_unoffered_scopes(client, now);
         let (server, params, request) = (&*self.server, &request.params, request.context);
-        self.carry_out(handler, GrantContext { server, client, params, now, request }).await
+        // Before the handler looks at a credential, so that the error says nothing about it.
+        let resource = server.resources.named(&params.get_all("resource")?)?;
+        self.carry_out(handler, GrantContext { server, client, params, resource, now, request }).await
     }
 
     /// Lets the handler decide, and carries out its decision.
@@ -150,7 +152,10 @@ impl TokenEndpoint {
             let Decision(order) = handler.decide(&context).await?;
             let now = context.now;
             let issued = match order {
-                Order::Open(order) => issue::open_grant(server, client, handler.grant_type(), order, peer, now).await?,
+                Order::Open(mut order) => {
+                    order.at(server, context.resource.as_ref())?;
+                    issue::open_grant(server, client, handler.grant_type(), order, peer, now).await?
+                }
                 Order::Redeem(order) => {
                     let Some(issued) = issue::redeem(server, client, order, peer, now).await? else {
                         // The redemption that won may have been slow, so it can be much later than this request.

@@ -80,16 +80,16 @@ async fn declared_parameter_may_not_repeat() {
     drop(pending(&undeclared, &Ask::code(&app).and("nonce", "a").and("nonce", "a")).await);
 }
 
-/// `resource` may repeat at other endpoints.
+/// `audience` may repeat at other endpoints.
 #[tokio::test]
-async fn declared_resource_may_not_repeat() {
-    let t = TestServer::with(|builder| builder.authorization_parameter("resource"));
+async fn declared_audience_may_not_repeat() {
+    let t = TestServer::with(|builder| builder.authorization_parameter("audience"));
     let app = t.public_client(CALLBACK).await;
-    let ask = Ask::code(&app).and("resource", "https://api.example/");
-    assert_eq!(pending(&t, &ask).await.parameter("resource"), Some("https://api.example/"));
-    let answer = refused(&t, &ask.twice("resource")).await;
+    let ask = Ask::code(&app).and("audience", "https://api.example/");
+    assert_eq!(pending(&t, &ask).await.parameter("audience"), Some("https://api.example/"));
+    let answer = refused(&t, &ask.twice("audience")).await;
     assert_error(&answer, CALLBACK, "invalid_request", Some("af0ifjsldkj"));
-    assert_eq!(query_of(&answer)["error_description"], "the parameter resource occurs more than once");
+    assert_eq!(query_of(&answer)["error_description"], "the parameter audience occurs more than once");
 }
 
 #[tokio::test]
