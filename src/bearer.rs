@@ -74,7 +74,8 @@ pub(crate) fn reads_header(name: &str) -> bool {
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
     server: Arc<ServerContext>,
-    /// `None` if the server has no default resource. Then only tokens without an audience are accepted.
+    /// `None` if the server has no default resource. If it has other resources, no token is accepted, because each is
+    /// for one of those. If it has none, tokens without an audience are accepted.
     resource: Option<Arc<DeclaredResource>>,
 }
 
@@ -141,8 +142,9 @@ async fn find_live(api: Api, token: &str, context: RequestContext<'_>) -> Result
         return Err(of_token(Fault::Invalid));
     }
     let is_meant = match (&token.details.audience, resource) {
-        (None, None) => true,
+        (None, None) => server.resources.all().is_empty(),
         (Some(audience), Some(resource)) => resource.is_named(audience),
+        // A token from before the server had resources, or of a resource that it no longer has.
         (None, Some(_)) | (Some(_), None) => false,
     };
     if !is_meant {
@@ -321,7 +323,7 @@ impl Access {
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
         match &self.source {
-            Source::Stored { token, .. } => token.details.audience.as_deref(),
+            Source::Stored { api, .. } => api.resource.as_ref().map(|resource| &*resource.identifier),
             Source::Introspected { .. } => None,
         }
     }

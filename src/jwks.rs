@@ -157,7 +157,9 @@ impl Capability for SigningKeys {
             return problem("no key has the algorithm of access tokens: add a key, or choose another algorithm");
         }
         if build.resources().next().is_none() {
-            return problem("signed access tokens need an audience: call Builder::protected_resource");
+            return problem(
+                "signed access tokens need an audience: call Builder::protected_resource or Builder::resource",
+            );
         }
         Ok(())
     }

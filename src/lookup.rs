@@ -115,6 +115,8 @@ impl<K: Token> VerifiedToken<K> {
 #[must_use = "nothing is derived from a grant that is not passed to `child_of`"]
 pub struct LiveGrant {
     grant: Arc<Grant>,
+    /// The audience of the access token.
+    audience: Option<Box<str>>,
 }
 
 impl LiveGrant {
@@ -122,6 +124,10 @@ impl LiveGrant {
     #[must_use]
     pub const fn grant(&self) -> &Arc<Grant> {
         &self.grant
+    }
+
+    pub(crate) fn audience(&self) -> Option<&str> {
+        self.audience.as_deref()
     }
 }
 
@@ -142,7 +148,7 @@ impl PresentedToken<kind::AccessToken> {
         if !self.grant.token_type().eq_ignore_ascii_case("Bearer") {
             return Err(Refusal::BoundToken.into());
         }
-        Ok(LiveGrant { grant: Arc::clone(&self.grant) })
+        Ok(LiveGrant { grant: Arc::clone(&self.grant), audience: self.token.details.audience.clone() })
     }
 }
 

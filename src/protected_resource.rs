@@ -72,6 +72,9 @@ impl ProtectedResource {
 
     /// Names an earlier identifier of the API. Grants and access tokens for it stay valid, and requests may name it. New
     /// access tokens are for the new identifier. Without this, users must log in again after the identifier has changed.
+    ///
+    /// The audience of earlier access tokens stays the earlier identifier, also in introspection responses. An API in
+    /// another process that expects the new one refuses them. Clients get new tokens with their refresh tokens.
     pub fn formerly(mut self, identifier: impl Into<String>) -> Self {
         self.former.push(identifier.into());
         self

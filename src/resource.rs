@@ -76,33 +76,39 @@ impl Resources {
 
     /// Returns the resource that a token request names. A token has one audience, so it may name one.
     pub(crate) fn named(&self, named: &[&str]) -> Result<Option<Arc<DeclaredResource>>, Refusal> {
-        match self.for_grant(named) {
-            Ok(_) if named.is_empty() => Ok(None),
-            Ok(found) if found.len() > 1 => Err(Refusal::SeveralResources),
-            Ok(found) => Ok(found.into_iter().next()),
-            Err(_) if named.is_empty() => Ok(None),
-            Err(refusal) => Err(refusal),
+        if named.is_empty() {
+            return Ok(None);
+        }
+        let mut found = self.for_grant(named)?.into_iter();
+        match (found.next(), found.next()) {
+            (first, None) => Ok(first),
+            (_, Some(_)) => Err(Refusal::SeveralResources),
         }
     }
 
     /// Returns the resource of a new token of a grant: the named one, which must be one of the grant (RFC 8707 §2.2),
     /// or the first of the grant that the server still has. Never the default, so that a token gives access only to
-    /// what the grant is for.
+    /// what the grant is for. If nothing is left of the grant, no request helps, so the client must get a new grant.
     pub(crate) fn of_grant(
         &self,
         grant: &Grant,
         named: Option<&Arc<DeclaredResource>>,
     ) -> Result<Option<Arc<DeclaredResource>>, Refusal> {
-        let granted = &grant.details.resources;
-        match named {
-            _ if self.all.is_empty() && granted.is_empty() => Ok(None),
-            Some(named) if granted.iter().any(|own| named.is_named(own)) => Ok(Some(Arc::clone(named))),
-            Some(_) => Err(Refusal::ResourceNotGranted),
-            None => match granted.iter().find_map(|own| self.find(own)) {
-                Some(first) => Ok(Some(Arc::clone(first))),
-                None => Err(Refusal::NoResourceLeft),
-            },
+        if self.all.is_empty() && grant.details.resources.is_empty() {
+            return Ok(None);
         }
+        let first = self.left_of(grant).next().ok_or(Refusal::NoResourceLeft)?;
+        match named {
+            Some(named) if !grant.details.resources.iter().any(|own| named.is_named(own)) => {
+                Err(Refusal::ResourceNotGranted)
+            }
+            named => Ok(Some(Arc::clone(named.unwrap_or(first)))),
+        }
+    }
+
+    /// Returns the resources of a grant that the server still has.
+    pub(crate) fn left_of<'a>(&'a self, grant: &'a Grant) -> impl Iterator<Item = &'a Arc<DeclaredResource>> {
+        grant.details.resources.iter().filter_map(|own| self.find(own))
     }
 }
 
@@ -135,9 +141,9 @@ pub(crate) fn usable_scope(
     if !scope.iter().any(|token| of_grant.iter().any(|own| declares(own, token))) {
         return Err(Refusal::NoScopeForResource);
     }
-    let is_usable = |token: &str| {
-        of_grant.iter().any(|own| declares(own, token)) || !resources.all().iter().any(|own| declares(own, token))
-    };
+    let is_of_no_resource =
+        |token: &str| token == "offline_access" || !resources.all().iter().any(|own| declares(own, token));
+    let is_usable = |token: &str| of_grant.iter().any(|own| declares(own, token)) || is_of_no_resource(token);
     scope.retain(is_usable).ok_or(Refusal::NoScopeForResource)
 }
 

@@ -164,6 +164,14 @@ impl PendingAuthorization {
         Interaction::Respond(self.fail(error).into_http())
     }
 
+    /// Returns whether a grant is for all resources of this request. A grant for resources does not count if the server
+    /// has none now, because a token without an audience gives more access.
+    fn is_for_resources_of(&self, grant: &Grant) -> bool {
+        let granted = &grant.details.resources;
+        self.resources.is_empty() == granted.is_empty()
+            && self.resources.iter().all(|own| granted.iter().any(|granted| own.is_named(granted)))
+    }
+
     fn leads_to_a_named_host(&self) -> bool {
         WebUrl::parse(self.route.target.uri()).is_ok_and(|url| url.is_https() && url.has_named_host())
     }
@@ -187,7 +195,7 @@ impl PendingAuthorization {
                 && host.is_none_or(|host| grant.details.consent_host.as_deref() == Some(host))
                 && grant.details.unenforced_member().is_none()
                 && self.scope.is_subset(&grant.scope)
-                && self.resources.iter().all(|own| grant.details.resources.iter().any(|granted| own.is_named(granted)))
+                && self.is_for_resources_of(grant)
         };
         Ok(grants.iter().filter(applies).max_by_key(|grant| grant.expires_at).map(|grant| grant.id))
     }

@@ -135,10 +135,10 @@ pub enum Refusal {
     NoDefaultScope,
     /// A refresh request asks for more scope than was granted.
     ScopeExceedsGrant,
-    /// Nothing is left of the granted scope, because the client may no longer have it or the server no longer offers
-    /// it.
+    /// Nothing is left of the granted scope, because the client may no longer have it, the server no longer offers it, or
+    /// the resources of the grant no longer declare it.
     NoScopeLeft,
-    /// The requested scope has nothing that the requested resource declares.
+    /// The requested or granted scope has nothing that the resource declares.
     NoScopeForResource,
 
     // The resource.
@@ -427,9 +427,10 @@ impl Refusal {
                 (E::INVALID_SCOPE, "the parameter scope is missing, and the client has no default scope")
             }
             Self::ScopeExceedsGrant => (E::INVALID_SCOPE, "the requested scope exceeds the granted scope"),
-            Self::NoScopeForResource => {
-                (E::INVALID_SCOPE, "the requested scope contains nothing that can be used at the requested resource")
-            }
+            Self::NoScopeForResource => (
+                E::INVALID_SCOPE,
+                "nothing in the scope can be used at the resource: request another scope or another resource",
+            ),
 
             Self::MissingResource => (E::INVALID_TARGET, "the parameter resource is missing"),
             Self::UnknownResource => (E::INVALID_TARGET, "a requested resource is unknown"),

@@ -25,7 +25,7 @@ use crate::client::Client;
 use crate::customizer::{Issuance, IssuanceKind};
 use crate::error::{Error, Refusal};
 use crate::record::{AttemptId, CodeBinding, Grant, GrantId, GrantType, StoredToken, TokenKind};
-use crate::resource::DeclaredResource;
+use crate::resource::{DeclaredResource, usable_scope};
 use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed};
 use crate::server_context::ServerContext;
@@ -240,7 +240,7 @@ async fn successors(
         *order;
     Error::check_enforced(client.parts().unenforced_member().or(unenforced.as_deref()))?;
     let mut lifetimes = lifetimes(server, client, resource.as_deref(), None)?;
-    let left = server.scope_left(client, &grant.grant_type, &grant.scope)?;
+    let left = scope_left(server, client, &grant)?;
     let possible = cut(resource.as_deref(), &requested.intersection(&left).ok_or(Refusal::NoScopeLeft)?)?;
     let is_refresh = kind == TokenKind::RefreshToken;
     let Customized { scope, access_token_lifetime, members: added, claims } = {
@@ -312,6 +312,14 @@ async fn successors(
     let refresh_token = refreshes.then_some(refresh_token);
     let issued = issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant);
     Ok((redemption, rows, issued))
+}
+
+/// Returns the part of the scope of a grant that its tokens may still have. The client, the server and the resources may
+/// have changed since the grant was opened.
+fn scope_left(server: &ServerContext, client: &Client, grant: &Grant) -> Result<Scope, Refusal> {
+    let left = server.scope_left(client, &grant.grant_type, &grant.scope)?;
+    let resources: Vec<_> = server.resources.left_of(grant).cloned().collect();
+    usable_scope(&server.resources, &resources, left).map_err(|_| Refusal::NoScopeLeft)
 }
 
 /// Returns the part of a scope that the tokens of a resource may have.

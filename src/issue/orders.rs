@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::error::Refusal;
 use crate::lookup::{LiveGrant, VerifiedToken};
 use crate::record::{Grant, GrantDetails, GrantId, GrantType, Subject};
-use crate::resource::DeclaredResource;
+use crate::resource::{DeclaredResource, usable_scope};
 use crate::scope::Scope;
 use crate::secret::{Plain, SingleUse, TokenHash, TokenKind, kind};
 use crate::server_context::ServerContext;
@@ -30,7 +30,7 @@ pub struct OpenGrant {
     pub(crate) consent_host: Option<Box<str>>,
     /// See [`GrantDetails::consent_grant`].
     pub(crate) consent_grant: Option<GrantId>,
-    /// The resources of the grant. If there is none, they are those of the parent, or that of the request.
+    /// The resources of the grant: see [`at`](Self::at).
     pub(crate) resources: Vec<Arc<DeclaredResource>>,
     pub(crate) parent: Option<LiveGrant>,
     pub(crate) keys: Vec<OneTimeKey>,
@@ -96,6 +96,10 @@ impl OpenGrant {
     /// client. The request is refused with `invalid_grant` if no scope is left, or if the parent is revoked before the
     /// grant is stored.
     ///
+    /// If the server has resources, the grant is for the one that the request names, which must be one of the parent
+    /// grant (`invalid_target`). If the request names none, the grant is for the resource of the access token that was
+    /// presented.
+    ///
     /// A grant can have at most four ancestors. A request for a deeper grant is refused with `invalid_request`.
     pub fn child_of(mut self, parent: LiveGrant) -> Self {
         self.parent = Some(parent);
@@ -124,17 +128,21 @@ impl OpenGrant {
         self
     }
 
-    /// Sets the resources, unless the handler did: the one that the request names, which must be one of the parent, or
-    /// those of the parent, or the default of the server.
-    pub(crate) fn at(&mut self, server: &ServerContext, named: Option<&Arc<DeclaredResource>>) -> Result<(), Refusal> {
-        if self.resources.is_empty() {
-            self.resources = match (&self.parent, named) {
-                (Some(parent), named) => server.resources.of_grant(parent.grant(), named)?.into_iter().collect(),
-                (None, Some(named)) => vec![Arc::clone(named)],
-                (None, None) => server.resources.for_grant(&[])?,
-            };
-        }
-        Ok(())
+    /// Sets the resources: the one that the request names, which must be one of the parent; or that of the token for
+    /// which the parent was found; or the default of the server. Cuts the scope to what they declare.
+    pub(crate) fn at(mut self, server: &ServerContext, named: Option<&Arc<DeclaredResource>>) -> Result<Self, Refusal> {
+        let resources = &server.resources;
+        self.resources = match (&self.parent, named) {
+            (Some(parent), named) => {
+                let of_token = || parent.audience().map(|own| resources.find(own).ok_or(Refusal::NoResourceLeft));
+                let named = named.map(Ok).or_else(of_token).transpose()?;
+                resources.of_grant(parent.grant(), named)?.into_iter().collect()
+            }
+            (None, Some(named)) => vec![Arc::clone(named)],
+            (None, None) => resources.for_grant(&[])?,
+        };
+        self.scope = usable_scope(resources, &self.resources, self.scope)?;
+        Ok(self)
     }
 
     /// Returns the latest end of the grant, which is the end of its parent.

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::customize::customize;
 use super::lifetime::{lasts_a_second, lifetimes};
 use super::mint::{derive, peer_mark, sign_again};
-use super::{Issued, RepeatRefresh, ResponseMembers, cut, issued_tokens};
+use super::{Issued, RepeatRefresh, ResponseMembers, cut, issued_tokens, scope_left};
 use crate::client::Client;
 use crate::customizer::{Issuance, IssuanceKind};
 use crate::error::{Error, Refusal, StorageError};
@@ -56,7 +56,7 @@ pub(crate) async fn repeat(
     let RepeatRefresh { presented, scope, resource } = order;
     must_be_active(server, presented.grant().subject.as_ref(), peer, now).await?;
     Error::check_enforced(client.parts().unenforced_member().or(presented.unenforced_member()))?;
-    let left = server.scope_left(client, &presented.grant().grant_type, &presented.grant().scope)?;
+    let left = scope_left(server, client, presented.grant())?;
     let resource = resource.as_deref();
     let possible = cut(resource, &scope.intersection(&left).ok_or(Refusal::NoScopeLeft)?)?;
     if server.customizer.is_some() {

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{AuthorizationServer, Inner, OwnResource, capabilities, dispatcher};
+use super::declarations::Declarations;
+use super::{AuthorizationServer, Inner, capabilities, dispatcher};
 use crate::api_context::ApiContext;
 use crate::authenticator::Authenticator;
 use crate::authorize::{AuthorizationEndpoint, DefaultPages, PageTemplates, is_known_parameter};
@@ -26,7 +27,6 @@ use crate::params::{encode_component, is_parameter_name};
 use crate::policy::{Policy, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
 use crate::record::GrantType;
-use crate::resource::{DeclaredResource, Resources, is_same};
 use crate::scope::{Catalogue, Scope};
 use crate::server_context::{ServerContext, Shared};
 use crate::server_key::ServerKey;
@@ -359,11 +359,7 @@ impl Builder {
         let mut urls = EndpointUrls::under(&self.issuer, &self.endpoint_prefix);
         self.url_changes.into_iter().for_each(|change| change(&mut urls));
         urls.iter().try_for_each(|url| check_endpoint(url))?;
-        let mut declarations: Vec<(bool, ProtectedResource)> =
-            self.default_resource.into_iter().map(|own| (true, own)).collect();
-        declarations.extend(self.other_resources.into_iter().map(|own| (false, own)));
-        declarations.sort_by(|(_, one), (_, other)| one.identifier().cmp(other.identifier()));
-        check_identifiers(&declarations)?;
+        let declarations = Declarations::new(self.default_resource, self.other_resources)?;
         // Drawn even if a key was set, to detect a broken source of randomness now.
         let mut random = Zeroizing::new([0; 32]);
         self.entropy.fill(random.as_mut_slice())?;
@@ -384,14 +380,7 @@ impl Builder {
         };
         let api = Arc::new(api);
         let fetcher = Arc::new(Fetcher::new(self.http_client, self.policy.fetch.clone(), Arc::clone(&api)));
-        let declare = |(_, own): &(bool, ProtectedResource)| own.declare(&scopes, &api).map(Arc::new);
-        let apis: Vec<Arc<DeclaredResource>> = declarations.iter().map(declare).collect::<Result<_, _>>()?;
-        if let Some(signed) = apis.iter().find(|own| own.signed == Some(true) && self.signed_format.is_none()) {
-            let problem = "has signed tokens, but the server has no signing keys: call signing_keys";
-            return Err(BuildError::ResourceSetting { identifier: signed.identifier.to_string(), problem });
-        }
-        let default = declarations.iter().zip(&apis).find(|((is_default, _), _)| *is_default);
-        let resources = Resources::new(apis.clone(), default.map(|(_, own)| Arc::clone(own)));
+        let resources = declarations.declare(&scopes, &api, self.signed_format.is_some())?;
         let server = Arc::new(ServerContext {
             api,
             encoded_issuer: encode_component(&self.issuer).collect(),
@@ -432,11 +421,7 @@ impl Builder {
         let members = metadata::describe(&server, token.grant_types(), &urls);
         let metadata = metadata::document(&server, members, additions.metadata, self.metadata);
         let metadata = metadata.map_err(BuildError::MetadataMember)?;
-        let resources = declarations.into_iter().zip(apis).map(|((_, own), declared)| {
-            let document = own.document(&declared, &server).map_err(BuildError::MetadataMember)?;
-            Ok(Arc::new(OwnResource { declared, document }))
-        });
-        let resources = resources.collect::<Result<Vec<_>, BuildError>>()?;
+        let resources = declarations.documents(&server)?;
         let (issuer, max_body) = (&server.issuer, server.policy.max_body);
         let routes = dispatcher::routes(&urls, &metadata, &resources, issuer, additions.endpoints, max_body)?;
         server.storage.claim_issuer(&server.issuer).await?;
@@ -492,19 +477,6 @@ pub(super) fn check_endpoint(url: &str) -> Result<(), BuildError> {
 fn check_request_objects(server: &ServerContext) -> Result<(), BuildError> {
     let fits = !server.policy.require_signed_request_object || server.accepts_request_objects();
     if fits { Ok(()) } else { Err(BuildError::RequestObjectsNotAccepted) }
-}
-
-fn check_identifiers(declared: &[(bool, ProtectedResource)]) -> Result<(), BuildError> {
-    let all: Vec<&str> = declared.iter().flat_map(|(_, resource)| resource.identifiers()).collect();
-    for (at, identifier) in all.iter().enumerate() {
-        if !is_served_securely(identifier) {
-            return Err(BuildError::Resource((*identifier).to_owned()));
-        }
-        if all[..at].iter().any(|other| is_same(other, identifier)) {
-            return Err(BuildError::RepeatedResource((*identifier).to_owned()));
-        }
-    }
-    Ok(())
 }
 
 /// Rejects endpoint URLs whose query has a parameter of the endpoint's requests, because every request would be refused

@@ -143,8 +143,8 @@ pub(super) fn routes(
     Ok(all)
 }
 
-/// Returns whether the document of a resource is the only one with its path. Of several, only the one on the host of the
-/// issuer is served, because a route has no host.
+/// Returns whether the document of a resource is the only one with its path. Of several, which are on different hosts,
+/// only the one on the host of the issuer is served, because a route has no host.
 fn is_served(own: &OwnResource, all: &[Arc<OwnResource>], issuer: &str) -> bool {
     let others = all.iter().filter(|other| other.document.path() == own.document.path()).count();
     let origin = |url: &str| Url::parse(url).map(|url| url.origin()).ok();

@@ -152,8 +152,8 @@ impl TokenEndpoint {
             let Decision(order) = handler.decide(&context).await?;
             let now = context.now;
             let issued = match order {
-                Order::Open(mut order) => {
-                    order.at(server, context.resource.as_ref())?;
+                Order::Open(order) => {
+                    let order = Box::new(order.at(server, context.resource.as_ref())?);
                     issue::open_grant(server, client, handler.grant_type(), order, peer, now).await?
                 }
                 Order::Redeem(order) => {
