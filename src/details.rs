@@ -347,6 +347,7 @@ mod tests {
             // A member that can't be read or understood is not enforced.
             (json!({ "crit": ["token_type"], "token_type": ["DPoP"] }), Some("token_type")),
             (json!({ "token_type": ["DPoP"] }), None),
+            (json!({ "crit": ["resources"], "resources": "https://b.example" }), Some("resources")),
             (json!({ "crit": "jkt" }), Some("crit")),
             (json!({ "crit": [7] }), Some("crit")),
             (json!({ "crit": null }), Some("crit")),
@@ -371,6 +372,19 @@ mod tests {
         assert_eq!(ends, json!({ "ends_by": "1970-01-01T00:00:00Z", "depth": 1, "crit": ["ends_by"] }));
         let code = TokenDetails { code: Some(CodeBinding::new("x", true, None)), ..TokenDetails::default() };
         assert_eq!(to_value(code).unwrap()["crit"], json!(["code"]));
+        for resources in [json!(["https://b.example"]), json!(["https://b.example", "https://a.example"])] {
+            let members = json!({ "resources": resources, "crit": ["resources"] });
+            let read: GrantDetails = from_value(members.clone()).unwrap();
+            assert_eq!((json!(read.resources), read.unenforced_member()), (resources, None));
+            assert_eq!(
+                to_value(GrantDetails { resources: read.resources, ..GrantDetails::default() }).unwrap(),
+                members
+            );
+        }
+        let members = json!({ "audience": "https://b.example", "crit": ["audience"] });
+        let read: TokenDetails = from_value(members.clone()).unwrap();
+        assert_eq!((read.audience.as_deref(), read.unenforced_member()), (Some("https://b.example"), None));
+        assert_eq!(to_value(TokenDetails { audience: read.audience, ..TokenDetails::default() }).unwrap(), members);
         assert_eq!(to_value(GrantDetails::default()).unwrap(), json!({}));
         // The names from a newer node keep their order, and no name is repeated.
         let members = json!({ "token_type": "N_A", "crit": ["jkt", "token_type"], "jkt": 1 });

@@ -45,6 +45,7 @@ pub struct ProtectedResource {
     identifier: String,
     former: Vec<String>,
     scope: Option<String>,
+    unlisted_scope: Option<String>,
     signed: Option<bool>,
     access_token_lifetime: Option<Duration>,
     introspected_by: Vec<String>,
@@ -63,6 +64,7 @@ impl ProtectedResource {
             identifier: identifier.into(),
             former: Vec::new(),
             scope: None,
+            unlisted_scope: None,
             signed: None,
             access_token_lifetime: None,
             introspected_by: Vec::new(),
@@ -85,6 +87,13 @@ impl ProtectedResource {
     /// `offline_access`, which gives no access to the API.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into());
+        self
+    }
+
+    /// Sets scopes that the API also requires, but that its document does not list (RFC 9728 §2), as a list separated by
+    /// spaces. Many clients request every listed scope. Default: none.
+    pub fn unlisted_scope(mut self, scope: impl Into<String>) -> Self {
+        self.unlisted_scope = Some(scope.into());
         self
     }
 
@@ -135,13 +144,21 @@ impl ProtectedResource {
     /// Checks the declaration. The context of its bearer check is that of the server, with the URL of its document.
     pub(crate) fn declare(&self, scopes: &Catalogue, server: &ApiContext) -> Result<DeclaredResource, BuildError> {
         let is_offered = |scope: &Scope| scope.is_subset(scopes.all());
-        let scope = match &self.scope {
-            None => None,
-            Some(text) => {
-                let scope = Scope::parse(text).ok().filter(is_offered);
-                Some(scope.ok_or_else(|| BuildError::ResourceScope(text.clone()))?)
-            }
+        let parse = |text: &String| {
+            let scope = Scope::parse(text).ok().filter(is_offered);
+            scope.ok_or_else(|| BuildError::ResourceScope(text.clone()))
         };
+        let listed = self.scope.as_ref().map(parse).transpose()?;
+        let unlisted = self.unlisted_scope.as_ref().map(parse).transpose()?;
+        let scope = match (&listed, &unlisted) {
+            (Some(listed), Some(unlisted)) => Some(listed.union(unlisted)),
+            (listed, _) => listed.clone(),
+        };
+        let is_listed = |token: &&str| match &listed {
+            Some(listed) => listed.contains(token),
+            None => *token != "offline_access" && !unlisted.as_ref().is_some_and(|own| own.contains(token)),
+        };
+        let listed = scopes.all().iter().filter(is_listed).map(Into::into).collect();
         let problem = |problem| BuildError::ResourceSetting { identifier: self.identifier.clone(), problem };
         if self.access_token_lifetime.is_some_and(|longest| longest < Duration::SECOND) {
             return Err(problem("has an access_token_lifetime below one second: set a longer one"));
@@ -155,6 +172,7 @@ impl ProtectedResource {
             identifier: self.identifier.as_str().into(),
             former: self.former.iter().map(|own| own.as_str().into()).collect(),
             scope,
+            listed,
             signed: self.signed,
             access_token_lifetime: self.access_token_lifetime,
             introspected_by,
@@ -164,18 +182,14 @@ impl ProtectedResource {
 
     /// Returns the document. `Err` names a member of the host app that only the library may set.
     pub(crate) fn document(self, declared: &DeclaredResource, server: &ServerContext) -> Result<Document, String> {
-        let scopes: Vec<&str> = match &declared.scope {
-            Some(own) => own.iter().collect(),
-            None => server.scopes.all().iter().filter(|token| *token != "offline_access").collect(),
-        };
         let methods: &[&str] = if server.policy.bearer_in_body { &["header", "body"] } else { &["header"] };
         let mut members = Map::new();
         let mut insert = |name: &str, value: Value| members.insert(name.to_owned(), value);
         insert("resource", json!(self.identifier));
         insert("authorization_servers", json!([&*server.issuer]));
         // An empty list must be left out (RFC 9728 §3.2).
-        if !scopes.is_empty() {
-            insert("scopes_supported", json!(scopes));
+        if !declared.listed.is_empty() {
+            insert("scopes_supported", json!(declared.listed));
         }
         insert("bearer_methods_supported", json!(methods));
         Document::new(well_known_target(WELL_KNOWN, &self.identifier), members, &RESERVED, self.members)

@@ -18,8 +18,11 @@ const TYPE: Typ<'_> = Typ::IsOrGeneral("oauth-authz-req+jwt");
 /// The longest time for which an object is valid, if it expires.
 const LONGEST: Duration = Duration::HOUR;
 
-/// The parameters that can be JSON numbers. All others are strings (RFC 9101 §4).
+/// The parameters that can be JSON numbers. All others are strings (RFC 9101 §4), except those of [`MAY_REPEAT`].
 const NUMBERS: [&str; 1] = ["max_age"];
+
+/// The parameters that may repeat. In an object, several values are an array (RFC 8707 §2.1).
+const MAY_REPEAT: [&str; 1] = ["resource"];
 
 /// The claims of every JWT (RFC 7519 §4.1), which are no parameters.
 const CLAIMS: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
@@ -74,14 +77,24 @@ fn parameters(claims: Claims, client_id: &str, names: &[&'static str]) -> Result
     let members = claims.into_members().into_iter().filter(|(name, _)| !CLAIMS.contains(&name.as_str()));
     for (name, value) in members {
         let known = names.iter().find(|known| **known == name);
-        match (as_parameter(&name, value), known) {
+        match (as_parameters(&name, value), known) {
             // Unknown ones count for the size of the request, too.
-            (Some(value), _) => params.push_owned(name, value),
+            (Some(values), _) => values.into_iter().for_each(|value| params.push_owned(name.clone(), value)),
             (None, Some(name)) => problem = problem.or(Some(JwtProblem::MalformedClaim(name))),
             (None, None) => {}
         }
     }
     Ok(RequestObject { params, problem })
+}
+
+/// Returns the values of a member, or `None` if one has another type than the parameter.
+fn as_parameters(name: &str, value: Value) -> Option<Vec<String>> {
+    match value {
+        Value::Array(values) if MAY_REPEAT.contains(&name) && !values.is_empty() => {
+            values.into_iter().map(|value| as_parameter(name, value)).collect()
+        }
+        value => Some(vec![as_parameter(name, value)?]),
+    }
 }
 
 /// Returns the value of a member as that of a parameter, or `None` if it has another type.

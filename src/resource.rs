@@ -19,6 +19,8 @@ pub(crate) struct DeclaredResource {
     pub(crate) former: Vec<Box<str>>,
     /// The scopes that its tokens may have. `None` means all of them.
     pub(crate) scope: Option<Scope>,
+    /// The scopes that its metadata document lists.
+    pub(crate) listed: Vec<Box<str>>,
     /// Whether its tokens are signed, if that differs from the setting of the server.
     pub(crate) signed: Option<bool>,
     /// The maximum lifetime of its tokens.

@@ -198,6 +198,13 @@ async fn resource_metadata_omits_offline_access_by_default() {
     let of_server = with(&all, api()).await.unwrap();
     assert_eq!(json(&of_server.metadata(&Request::get(of_server.metadata_path())))["scopes_supported"], json!(all));
 
+    // A scope that is not listed can still be used.
+    let unlisted = |resource: ProtectedResource| resource.unlisted_scope("user:read");
+    assert_eq!(shown(&all, unlisted(api())).await, Some(json!(["offline_access:x"])));
+    assert_eq!(shown(&all, unlisted(api().scope("offline_access:x"))).await, Some(json!(["offline_access:x"])));
+    let error = with(&["offline_access"], api().unlisted_scope("user:read")).await.unwrap_err();
+    assert!(matches!(&error, BuildError::ResourceScope(scope) if scope == "user:read"), "{error}");
+
     let error = with(&["offline_access"], api().metadata("scopes_supported", json!(["admin"]))).await.unwrap_err();
     assert!(matches!(&error, BuildError::MetadataMember(member) if member == "scopes_supported"), "{error}");
 }

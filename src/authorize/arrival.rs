@@ -43,7 +43,7 @@ impl AuthorizationEndpoint {
         validated: Validated,
         now: OffsetDateTime,
     ) -> Result<(Carried, Validated), Failure> {
-        // `resource` and `audience` may repeat at other endpoints. Here a declared parameter has one value.
+        // `audience` may repeat at other endpoints. Here it has one value, like every declared parameter.
         match Parameters::of(params, &self.parameter_names) {
             Ok(parameters) => Ok((Carried { source, progress: Progress::begin(now), parameters }, validated)),
             Err(refusal) => Err(Failure::Redirect(Box::new((validated.client, validated.route, refusal.into())))),

@@ -123,7 +123,7 @@ struct Wishes {
     response_type: ResponseType,
     challenge: Option<CodeChallenge>,
     scope: Scope,
-    resources: Vec<Arc<DeclaredResource>>,
+    resources: Box<[Arc<DeclaredResource>]>,
     demands: Demands,
 }
 
@@ -328,7 +328,7 @@ impl AuthorizationEndpoint {
         }
         let scope = usable_scope(&self.server.resources, &resources, scope)?;
         let demands = Demands::read(params)?;
-        Ok(Wishes { response_type, challenge, scope, resources, demands })
+        Ok(Wishes { response_type, challenge, scope, resources: resources.into(), demands })
     }
 
     /// Returns the pending request if the capabilities accepted it (`checked`). It is not `async`, to avoid moving the

@@ -39,7 +39,7 @@ pub struct PendingAuthorization {
     pub(super) response_type: ResponseType,
     pub(super) challenge: Option<CodeChallenge>,
     pub(super) scope: Scope,
-    pub(super) resources: Vec<Arc<DeclaredResource>>,
+    pub(super) resources: Box<[Arc<DeclaredResource>]>,
     pub(super) demands: Demands,
     /// The browser of the present HTTP request.
     visitor: Visitor,
@@ -204,7 +204,7 @@ impl PendingAuthorization {
         };
         let mut approved = OpenGrant::new(granted).subject(subject);
         approved.host_data = host_data;
-        approved.resources.clone_from(&self.resources);
+        approved.resources = self.resources.to_vec();
         approved.consent_skipped = matches!(basis, ConsentBasis::FirstParty | ConsentBasis::Confirmed);
         approved.consent_host = self.host_to_remember().map(Into::into);
         approved.consent_grant = consent_grant;

@@ -72,7 +72,7 @@ impl Requirement {
         if let Some((server, api)) = api {
             assert!(
                 api.can_have_tokens(),
-                "`require` has the server, which has several resources and no default one: give it the resource"
+                "`require` has the server, which has resources but no default one: give it one of the resources"
             );
             let declared = server.inner.server.scopes.all();
             if let Some(unknown) = scope.iter().find(|token| !declared.contains(token)) {

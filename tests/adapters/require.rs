@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::Request as HttpRequest;
 use axum::routing::{any, get as on_get, post as on_post};
 use grantor::testing::{Fault, ISSUER, TestServer};
-use grantor::{Access, AccessToken, AuthorizationServer, BearerError, ProtectedResource};
+use grantor::{Access, AccessToken, AuthorizationServer, BearerCheck, BearerError, Builder, ProtectedResource};
 
 use crate::cross_origin::{ByScript, preflight};
 use crate::{Answer, REDIRECT_URI, Web, With, get, machine, request, token_of, with_actix, with_axum};
@@ -214,6 +214,52 @@ async fn require_points_to_the_metadata_of_the_api() {
     }
 }
 
+// covers: RI-04 (RFC 8707 §2), RM-05 (RFC 9728 §7.4), B55
+#[tokio::test(flavor = "local")]
+async fn require_of_a_resource_accepts_its_own_tokens_only() {
+    let (mail, calendar) = ("https://id.example/mail", "https://id.example/calendar");
+    let t = TestServer::with(|builder| {
+        builder.protected_resource(ProtectedResource::new(mail)).resource(ProtectedResource::new(calendar).scope(READ))
+    });
+    let app = t.public_client(REDIRECT_URI).await;
+    let own = t.resource(calendar).unwrap();
+    let work = |access: Access| ready(access.resource().unwrap_or_default().to_owned());
+    for (resource, of_mail, of_calendar) in [(mail, 200, 401), (calendar, 401, 200)] {
+        let flow = t.authorize(&app).scope(READ).parameter("resource", resource).approve_as("alice").await;
+        let token = flow.redeem().await.unwrap().access_token;
+        for (path, identifier, status) in [("/mail", mail, of_mail), ("/calendar", calendar, of_calendar)] {
+            for web in Web::each() {
+                let request = get(path).bearing(&token);
+                let answer = match web {
+                    Web::Axum => {
+                        let router = axum::Router::new()
+                            .route("/mail", on_get(work).layer(grantor::axum::require(&t.server, [READ])))
+                            .route("/calendar", on_get(work).layer(grantor::axum::require(&own, [READ])));
+                        with_axum::send_to(&router, request).await
+                    }
+                    Web::Actix => {
+                        let configure = |config: &mut ServiceConfig| {
+                            let mail = web::get().to(work).wrap(grantor::actix::require(&t.server, [READ]));
+                            let calendar = web::get().to(work).wrap(grantor::actix::require(&own, [READ]));
+                            config.route("/mail", mail).route("/calendar", calendar);
+                        };
+                        with_actix::send_to(configure, request).await
+                    }
+                };
+                assert_eq!(answer.status, status, "{web:?} {path} {resource}");
+                if status == 200 {
+                    assert_eq!(&answer.body[..], identifier.as_bytes());
+                    continue;
+                }
+                let url = format!("https://id.example/.well-known/oauth-protected-resource{path}");
+                let fault = "error=\"invalid_token\", error_description=\"the access token is not meant for this API\"";
+                let challenge = format!("Bearer realm=\"{ISSUER}\", {fault}{NEEDS_READ}, resource_metadata=\"{url}\"");
+                assert_eq!(answer.header("www-authenticate"), Some(&*challenge));
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "local")]
 async fn handler_behind_require_extracts_the_access() {
     for web in Web::each() {
@@ -257,19 +303,45 @@ async fn access_without_require_is_a_server_error() {
     }
 }
 
+/// Asserts that `require` of both adapters panics with this text.
+#[track_caller]
+fn assert_panics<'a, T>(check: &'a T, scopes: &[&str], expected: &str)
+where
+    &'a T: Into<BearerCheck>,
+{
+    for build in [(&|| drop(grantor::axum::require(check, scopes))) as &dyn Fn(), &|| {
+        drop(grantor::actix::require(check, scopes));
+    }] {
+        let panic = catch_unwind(AssertUnwindSafe(build)).expect_err("a panic");
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+        assert!(text.is_some_and(|text| text.contains(expected)), "{scopes:?}: {text:?}");
+    }
+}
+
+#[test]
+fn require_panics_for_resources_that_no_token_can_be_for() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let built = |change: fn(Builder) -> Builder| runtime.block_on(async { TestServer::with(change).server.clone() });
+    let needs_resource = "has resources but no default one: give it one of the resources";
+    let foreign_scope = "names the scope \"user:write\", which the resource does not declare";
+
+    let oauth = built(|builder| builder.resource(ProtectedResource::new("https://id.example/mail").scope("user:read")));
+    assert_panics(&oauth, &[READ], needs_resource);
+    let mail = oauth.resource("https://id.example/mail").unwrap();
+    assert_panics(&mail, &["user:write", READ], foreign_scope);
+    drop(grantor::axum::require(&mail, [READ]));
+    let oauth = built(|builder| {
+        builder.protected_resource(ProtectedResource::new("https://id.example/mail").scope("user:read"))
+    });
+    assert_panics(&oauth, &["user:write"], foreign_scope);
+    drop(grantor::actix::require(&oauth, [READ]));
+}
+
 #[test]
 fn require_panics_for_scopes_that_no_token_can_have() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let oauth = runtime.block_on(async { TestServer::new().server.clone() });
-    let panics = |scopes: &[&str], expected: &str| {
-        for build in [(&|| drop(grantor::axum::require(&oauth, scopes))) as &dyn Fn(), &|| {
-            drop(grantor::actix::require(&oauth, scopes));
-        }] {
-            let panic = catch_unwind(AssertUnwindSafe(build)).expect_err("a panic");
-            let text = panic.downcast_ref::<String>().expect("a text");
-            assert!(text.contains(expected), "{scopes:?}: {text}");
-        }
-    };
+    let panics = |scopes: &[&str], expected: &str| assert_panics(&oauth, scopes, expected);
     panics(&["user:raed"], "the scope \"user:raed\", which the server does not offer");
     panics(&["user:read", "user"], "the scope \"user\", which the server does not offer");
     panics(&[], "one or more scopes");

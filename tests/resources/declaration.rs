@@ -115,3 +115,14 @@ async fn lifetime_of_a_resource_shortens_its_tokens() {
         assert_eq!(second["expires_in"], lifetime, "{resource}");
     }
 }
+
+#[tokio::test]
+async fn tokens_may_have_scopes_that_the_document_does_not_list() {
+    let t = TestServer::with(|builder| {
+        builder.protected_resource(mail().unlisted_scope("user:write")).resource(calendar().scope("user:read"))
+    });
+    let app = t.confidential_client(CB).await;
+    let both = tokens(&t, &app, "user:read user:write", &[MAIL]).await;
+    assert_eq!(both["scope"], "user:read user:write");
+    assert_eq!(t.resource_metadata_document().unwrap()["scopes_supported"], json!(["user:read"]));
+}

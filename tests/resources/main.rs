@@ -8,6 +8,8 @@ mod consent;
 mod declaration;
 mod derived;
 mod introspection;
+#[cfg(feature = "jwt")]
+mod request_object;
 mod requests;
 
 use grantor::testing::{ISSUER, TestClient, TestServer, approve};

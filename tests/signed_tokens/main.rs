@@ -2,6 +2,7 @@
 
 mod introspection;
 mod key_store;
+mod resources;
 mod rotation;
 mod signer;
 
@@ -399,7 +400,7 @@ async fn signing_keys_with_invalid_settings_do_not_build() {
     for (builder, expected) in [
         (
             builder().signing_keys(keys().sign_access_tokens()),
-            "the capability signing_keys: signed access tokens need an audience: call Builder::protected_resource",
+            "the capability signing_keys: signed access tokens need an audience: call Builder::protected_resource or Builder::resource",
         ),
         (
             builder().protected_resource(resource()).signing_keys(keys().sign_access_tokens_with(Algorithm::Rs256)),
