@@ -11,7 +11,7 @@ use grantor::storage::GrantSelector;
 use grantor::testing::{Fault, ISSUER, RecordingObserver, TestClient, TestServer};
 use grantor::{
     Access, AccessToken, AuthorizationServer, BearerError, BearerRequest, BuildError, Client, ClientCredential,
-    ClientSecret, Error, ErrorCode, Request, ResourceServer, Subject, TokenRequest, TokenResponse,
+    ClientSecret, Error, ErrorCode, ProtectedResource, Request, ResourceServer, Subject, TokenRequest, TokenResponse,
 };
 use serde_json::{Map, Value, json};
 use time::Duration;
@@ -428,6 +428,29 @@ async fn token_for_another_audience_is_refused() {
     for aud in [json!("https://notes.example"), json!(["https://mail.example", "https://notes.example"])] {
         setup.endpoint.answer_json(&good_but(&json!({ "aud": aud })));
         setup.check(&AccessToken::new(format!("good{}", setup.endpoint.calls()))).await.unwrap();
+    }
+}
+
+// covers: MC-09 (MCP Token Audience Binding), RM-05 (RFC 9728 §7.4)
+#[tokio::test]
+async fn token_for_another_resource_is_refused() {
+    const NOTES: &str = "https://notes.example";
+    // The server tells the API about the tokens of both resources, so the API itself must compare the audience. With
+    // `named` false, the server tells it about its own resource only.
+    for named in [true, false] {
+        let t = TestServer::with(|builder| {
+            let mail = ProtectedResource::new("https://mail.example");
+            let mail = if named { mail.introspected_by("notes api") } else { mail };
+            builder.resource(ProtectedResource::new(NOTES).introspected_by("notes api")).resource(mail)
+        });
+        let setup = Setup::with(t, |builder| builder.audience(NOTES)).await;
+        let token_for = async |resource: &str| {
+            let flow = setup.t.authorize(&setup.app).parameter("resource", resource).approve_as("alice").await;
+            flow.redeem().await.unwrap().access_token
+        };
+        setup.check(&token_for(NOTES).await).await.unwrap();
+        let error = setup.assert_refused(&token_for("https://mail.example").await, 401, "invalid_token", NOTES).await;
+        assert_eq!(error.to_string().contains("not meant for this API"), named, "{error}");
     }
 }
 

@@ -101,7 +101,7 @@ impl App {
             .token_customizer(Arc::clone(&attempts))
             .policy(policy)
             .default_scope(&config.default_scope)
-            .protected_resource(config.api(&issuer))
+            .protected_resource(config.api(&issuer, &flags.resource))
             .page_templates(OwnPages)
             .server_key(&secret, &[]);
         #[cfg(feature = "jwt")]
@@ -110,6 +110,7 @@ impl App {
         let builder = builder.http_client(GuardedHttpClient::new()?);
         let builder = builder.scope(registration::SCOPE, registration::DESCRIPTION);
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
+        let builder = flags.resource.iter().fold(builder, |builder, api| builder.resource(api.resource()));
         let oauth = builder.build().await.map_err(|error| explain(error, flags))?;
 
         let from_before = set_up(flags, config, &*accounts, &storage, &storage).await?;

@@ -109,6 +109,13 @@ fn consent_page(session: &Session, asked: &Consent, selects_none: bool) -> Respo
             None => div.avatar aria-hidden="true" { (name.trim().chars().take(1).collect::<String>()) }
         }
         h1 { strong { bdi { (name) } } " asks for access to your account" }
+        // Without `resource`, access is to the API of this server.
+        @if request.parameter("resource").is_some() {
+            p { "for " @for (at, api) in request.resources().enumerate() {
+                @if at > 0 { ", " }
+                strong { bdi { (api) } }
+            } }
+        }
         form.account method="post" action="/logout" {
             (page::csrf_field(session))
             input type="hidden" name="next" value=(request.return_target());

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use crate::StartError;
 use crate::app::ApiScopes;
 use crate::clients::{self, ClientMetadata};
-use crate::flags::Flags;
+use crate::flags::{Flags, FurtherApi};
 use crate::registration;
 use crate::session::random_text;
 
@@ -63,11 +63,29 @@ impl Config {
         ApiScopes { read: or_default("user:read"), change: or_default("user:write") }
     }
 
-    /// Describes the API (RFC 9728), so that a client that knows only the API finds this server.
-    pub(crate) fn api(&self, issuer: &str) -> ProtectedResource {
+    /// Declares the API of this server (RFC 9728), so that a client that knows only the API finds the server. Its tokens
+    /// may also have the scopes that no further API has. The document does not list them, because most clients ask for
+    /// each scope in the list.
+    pub(crate) fn api(&self, issuer: &str, further: &[FurtherApi]) -> ProtectedResource {
         let ApiScopes { read, change } = self.api_scopes();
+        let is_of_another = |token: &str| further.iter().any(|api| api.scope.split(' ').any(|own| own == token));
+        let others = self.scopes.iter().map(|(token, _)| token.as_str());
+        let others = others.filter(|token| *token != "offline_access" && !is_of_another(token));
+        let unlisted: Vec<&str> = others.chain([registration::SCOPE]).collect();
         let identifier = format!("{}/api", issuer.trim_end_matches('/'));
-        ProtectedResource::new(identifier).scope(format!("{read} {change}")).metadata("resource_name", "Profiles")
+        let api = ProtectedResource::new(identifier).scope(format!("{read} {change}"));
+        let api = api.unlisted_scope(unlisted.join(" ")).metadata("resource_name", "Profiles");
+        if further.is_empty() {
+            return api; // every resource server may introspect its tokens
+        }
+        let is_of_this = |client: &&ClientMetadata| !further.iter().any(|api| api.host == client.client_id);
+        self.clients.iter().filter(is_of_this).fold(api, |api, client| api.introspected_by(&client.client_id))
+    }
+}
+
+impl FurtherApi {
+    pub(crate) fn resource(&self) -> ProtectedResource {
+        ProtectedResource::new(&self.identifier).scope(&self.scope).introspected_by(&self.host)
     }
 }
 

@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 use grantor::Policy;
 use grantor::policy::RefreshTokens;
 use time::Duration;
+use url::Url;
 
 use crate::peer::TrustedProxy;
 
@@ -76,6 +78,13 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE")]
     pub(crate) scopes: Option<PathBuf>,
 
+    /// A further API that access tokens can be for, and its scopes, such as `https://mail.example=mail:read mail:send`
+    /// (repeatable). A request names it with `resource` (RFC 8707). Without `resource`, tokens are for the API of this
+    /// server. The client whose `client_id` is the host of the URL, such as `mail.example`, may introspect its tokens, if
+    /// it is a `resource_server`. The other resource servers may introspect the tokens for the API of this server.
+    #[arg(long, value_name = "URL=SCOPES")]
+    pub(crate) resource: Vec<FurtherApi>,
+
     /// The lifetime of an authorization code.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) code_lifetime: Option<u32>,
@@ -129,6 +138,31 @@ pub(crate) struct Flags {
     /// missing PKCE, token parameters in the query, and the out-of-band redirect.
     #[arg(long)]
     pub(crate) legacy: bool,
+}
+
+/// An API that another program serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FurtherApi {
+    pub(crate) identifier: String,
+    pub(crate) host: String,
+    /// Separated by spaces.
+    pub(crate) scope: String,
+}
+
+impl FromStr for FurtherApi {
+    type Err = &'static str;
+
+    /// Splits at the last `=`, because a URL can contain one.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.rsplit_once('=').filter(|(_, scope)| !scope.trim().is_empty());
+        let url = parts.and_then(|(url, _)| Url::parse(url).ok());
+        match (parts, url.as_ref().and_then(Url::host_str)) {
+            (Some((identifier, scope)), Some(host)) => {
+                Ok(Self { identifier: identifier.to_owned(), host: host.to_owned(), scope: scope.to_owned() })
+            }
+            _ => Err("it must be a URL, then `=`, then scopes separated by spaces"),
+        }
+    }
 }
 
 /// The format of access tokens.
@@ -222,6 +256,24 @@ mod tests {
         assert_eq!(policy(&["--refresh-token-lifetime", "5"]).refresh_grace, Duration::seconds(5));
         let given = policy(&["--access-token-lifetime", "2", "--refresh-grace", "9"]);
         assert_eq!(given.refresh_grace, Duration::seconds(9));
+    }
+
+    #[test]
+    fn further_api_is_a_url_and_scopes() {
+        let read = |text: &str| text.parse().map(|FurtherApi { identifier, host, scope }| [identifier, host, scope]);
+        let of = |url: &str, scope: &str| Ok([url, "mail.example", scope].map(str::to_owned));
+        assert_eq!(read("https://mail.example=mail:read mail:send"), of("https://mail.example", "mail:read mail:send"));
+        assert_eq!(read("https://mail.example/?a=b=mail:read"), of("https://mail.example/?a=b", "mail:read"));
+        for wrong in [
+            "https://mail.example",
+            "https://mail.example=",
+            "https://mail.example= ",
+            "=mail:read",
+            "mail=mail:read",
+            "",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     // Guards: one of 64 thumbprints, which begins with a hyphen.

@@ -34,6 +34,10 @@ pub mod clients_without_shared_secrets {}
 pub mod separate_api {}
 
 #[doc = include_str!("links.md")]
+#[cfg_attr(not(doctest), doc = include_str!("several_apis.md"))]
+pub mod several_apis {}
+
+#[doc = include_str!("links.md")]
 #[cfg_attr(not(doctest), doc = include_str!("signing_keys.md"))]
 pub mod signing_keys {}
 

@@ -92,8 +92,11 @@ impl ResourceServerBuilder {
     /// Requires that tokens have this audience: `aud` of their introspection response must contain it (RFC 9700 §2.3).
     /// Default: any audience or none.
     ///
-    /// At a grantor server, signed access tokens (feature `jwt`) have the protected resource as their audience. Opaque
-    /// access tokens have no audience: to separate APIs, use a [`TokenCustomizer`](crate::TokenCustomizer).
+    /// At a grantor server, the audience is the identifier of the [resource](crate::ProtectedResource) that the token is
+    /// for, exactly as the server declares it. If the server has several resources, it also tells this API only about
+    /// the tokens of those that name its client in
+    /// [`introspected_by`](crate::ProtectedResource::introspected_by). If the server has no resources, its tokens have
+    /// no audience.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self

@@ -18,6 +18,8 @@ mod outbound_requests;
 mod pages;
 #[cfg(feature = "axum")]
 mod separate_api;
+#[cfg(all(feature = "axum", feature = "testing"))]
+mod several_apis;
 #[cfg(feature = "jwt")]
 mod signing_keys;
 #[cfg(all(feature = "postgres", feature = "sqlite", feature = "testing"))]

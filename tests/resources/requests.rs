@@ -75,7 +75,7 @@ async fn unknown_resource_is_refused_everywhere() {
     granted(&refresh(&t, &app, refresh_of(&good).expose(), &[]).await);
 }
 
-// covers: RI-06 (RFC 8707 §2.2)
+// covers: RI-06 (RFC 8707 §2.2), B40
 #[tokio::test]
 async fn token_request_never_widens_the_resources() {
     let t = with_default();
@@ -145,6 +145,7 @@ async fn slash_of_an_empty_path_makes_no_difference() {
     assert_eq!(t.resource(with_slash).unwrap().identifier(), CALENDAR);
 }
 
+// covers: B40
 #[tokio::test]
 async fn repeated_refresh_is_for_the_same_resource() {
     let t = with_default();

@@ -6,6 +6,7 @@ mod application_registration;
 mod client_keys;
 mod connected_applications;
 mod consent_page;
+mod further_apis;
 mod guessing;
 mod interaction;
 mod languages;
