@@ -235,10 +235,10 @@ fn is_of_its_resource(server: &ServerContext, caller: &Client, token: &StoredTok
     match &token.details.audience {
         // A token from before the server had resources.
         None => server.resources.all().is_empty(),
-        Some(audience) => server.resources.find(audience).is_some_and(|resource| {
-            resource.introspected_by.contains(caller.id())
-                || resource.introspected_by.is_empty() && server.resources.all().len() == 1
-        }),
+        Some(audience) => {
+            let resources = &server.resources;
+            resources.find(audience).is_some_and(|resource| resources.may_introspect(caller.id(), resource))
+        }
     }
 }
 

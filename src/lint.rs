@@ -30,11 +30,14 @@
 //! # }
 //! ```
 
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 
 use crate::client::{AuthenticationMethod, Client, ClientWarning, RedirectUri};
 use crate::policy::{Dangerous, RefreshTokens};
 use crate::record::GrantType;
+use crate::resource::DeclaredResource;
 use crate::scope::Scope;
 use crate::server_context::ServerContext;
 
@@ -141,6 +144,13 @@ pub enum ClientLint {
          client_signatures, or change the member"
     )]
     RequestObjectAlgorithmNotAccepted(crate::jose::Algorithm),
+    /// The client is a resource server, but no resource of the server names it in
+    /// [`introspected_by`](crate::ProtectedResource::introspected_by).
+    #[error(
+        "the client is a resource server, but may introspect the tokens of no resource: name it in introspected_by of \
+         its resource"
+    )]
+    NoResourceToIntrospect,
     /// The client has a [critical member](crate::client::ClientParts::unenforced_member) that this version does not
     /// enforce.
     #[error(
@@ -232,6 +242,11 @@ pub(crate) fn of_client(
     }
     if client.is_resource_server() && !endpoints.introspection {
         found.push(ClientLint::IntrospectionNotServed);
+    }
+    let resources = &server.resources;
+    let may_introspect = |resource: &Arc<DeclaredResource>| resources.may_introspect(client.id(), resource);
+    if client.is_resource_server() && !resources.all().is_empty() && !resources.all().iter().any(may_introspect) {
+        found.push(ClientLint::NoResourceToIntrospect);
     }
     #[cfg(feature = "jwt")]
     {

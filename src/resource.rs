@@ -57,6 +57,11 @@ impl Resources {
         self.all.iter().find(|own| own.is_named(identifier))
     }
 
+    /// Returns whether a resource server may introspect the tokens of a resource.
+    pub(crate) fn may_introspect(&self, caller: &ClientId, resource: &DeclaredResource) -> bool {
+        resource.introspected_by.contains(caller) || resource.introspected_by.is_empty() && self.all.len() == 1
+    }
+
     /// Returns the resources of a new grant: those that the request names, or the default. Empty if the server has no
     /// resources; it then ignores the parameter (RFC 8707 §2).
     pub(crate) fn for_grant(&self, named: &[&str]) -> Result<Vec<Arc<DeclaredResource>>, Refusal> {

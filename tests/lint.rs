@@ -6,7 +6,9 @@ use grantor::lint::{ClientLint, Lint};
 use grantor::policy::{Dangerous, RefreshTokens};
 use grantor::storage::{RegistryError, StorageError};
 use grantor::testing::{Call, Fault, Faults, Intercepted, Interceptor, Next, Reply, TestServer};
-use grantor::{Builder, Client, ClientCredential, ClientRegistry, Clock, GrantType, Policy, Scope};
+use grantor::{
+    Builder, Client, ClientCredential, ClientRegistry, ClientSecret, Clock, GrantType, Policy, ProtectedResource, Scope,
+};
 use time::Duration;
 
 const CB: [&str; 1] = ["https://app.example/cb"];
@@ -240,6 +242,23 @@ fn resource_server_without_introspection_is_found() {
          resource_server";
     assert_found(&t, &api, &[(ClientLint::IntrospectionNotServed, text)]);
     assert_found(&plain(), &api, &[]);
+}
+
+#[test]
+fn resource_server_of_no_resource_is_found() {
+    let secret = ClientSecret::random().unwrap();
+    let api = Client::confidential("api", ClientCredential::secret(&secret)).resource_server().build().unwrap();
+    let (one, other) = (ProtectedResource::new("https://a.example"), ProtectedResource::new("https://b.example"));
+    let text = "the client is a resource server, but may introspect the tokens of no resource: name it in \
+                introspected_by of its resource";
+    let finding = [(ClientLint::NoResourceToIntrospect, text)];
+    let with = |resources: Vec<ProtectedResource>| {
+        server(|_| {}, |builder| resources.into_iter().fold(builder, Builder::resource))
+    };
+    assert_found(&with(vec![one.clone()]), &api, &[]);
+    assert_found(&with(vec![one.clone().introspected_by("other")]), &api, &finding);
+    assert_found(&with(vec![one.clone(), other.clone()]), &api, &finding);
+    assert_found(&with(vec![one, other.introspected_by("api")]), &api, &[]);
 }
 
 #[test]
