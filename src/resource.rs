@@ -81,6 +81,14 @@ impl Resources {
         Ok(found)
     }
 
+    /// Returns the resources of a grant that a token request opens.
+    pub(crate) fn for_named(
+        &self,
+        named: Option<&Arc<DeclaredResource>>,
+    ) -> Result<Vec<Arc<DeclaredResource>>, Refusal> {
+        named.map_or_else(|| self.for_grant(&[]), |named| Ok(vec![Arc::clone(named)]))
+    }
+
     /// Returns the resource that a token request names. A token has one audience, so it may name one.
     pub(crate) fn named(&self, named: &[&str]) -> Result<Option<Arc<DeclaredResource>>, Refusal> {
         if named.is_empty() {

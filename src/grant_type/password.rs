@@ -6,6 +6,7 @@ use super::{Decision, GrantContext, GrantHandler, OpenGrant};
 use crate::authenticator::{ResourceOwnerAttempt, Verdict};
 use crate::error::{Error, Refusal};
 use crate::record::GrantType;
+use crate::resource::usable_scope;
 use crate::secret::Password;
 
 /// The handler that issues tokens for a user's password.
@@ -24,7 +25,9 @@ impl GrantHandler for PasswordGrant {
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
         let username = context.params.require("username")?;
         let password = Password::new(context.params.require("password")?);
-        let scope = context.scope()?;
+        // Before the password is checked, so that no error confirms it.
+        let resources = &context.server.resources;
+        let scope = usable_scope(resources, &resources.for_named(context.resource.as_ref())?, context.scope()?)?;
         let attempt = ResourceOwnerAttempt {
             username,
             password: &password,

@@ -138,8 +138,7 @@ impl OpenGrant {
                 let named = named.map(Ok).or_else(of_token).transpose()?;
                 resources.of_grant(parent.grant(), named)?.into_iter().collect()
             }
-            (None, Some(named)) => vec![Arc::clone(named)],
-            (None, None) => resources.for_grant(&[])?,
+            (None, named) => resources.for_named(named)?,
         };
         self.scope = usable_scope(resources, &self.resources, self.scope)?;
         Ok(self)

@@ -96,3 +96,28 @@ async fn independent_grant_is_for_the_named_or_default_resource() {
         assert_eq!(rebuilt(&t, wider).await.token_request(&request).await.unwrap().scope.as_str(), scope);
     }
 }
+
+#[tokio::test]
+async fn password_is_not_confirmed_by_an_error_about_the_resource() {
+    let t = TestServer::with(|builder| {
+        let mut policy = grantor::Policy::default();
+        policy.dangerous().allow_password_grant = true;
+        builder.policy(policy).resource(mail()).resource(calendar())
+    });
+    t.users.add("alice", "right");
+    let app = t.confidential_client_with(|client| client.password().scope("user:read user:write")).await;
+    for (faulty, error) in [
+        (&[("scope", "user:read")][..], "invalid_target"),
+        (&[("scope", "user:read"), ("resource", "https://other.example")], "invalid_target"),
+        (&[("scope", "user:write"), ("resource", MAIL)], "invalid_scope"),
+    ] {
+        let mut answers = Vec::new();
+        for password in ["right", "wrong"] {
+            let own = [("grant_type", "password"), ("username", "alice"), ("password", password)];
+            let answer = t.server.token(&token_as(&app, &[&own, faulty].concat())).await;
+            refused(&answer, error);
+            answers.push(answer.body().to_vec());
+        }
+        assert_eq!(answers[0], answers[1], "{faulty:?}");
+    }
+}
