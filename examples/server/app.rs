@@ -19,6 +19,7 @@ use crate::demo::DemoClient;
 use crate::flags::Flags;
 use crate::page::OwnPages;
 use crate::peer::TrustedProxy;
+use crate::refusals::LogRefusals;
 use crate::registration;
 use crate::secret;
 use crate::session::Sessions;
@@ -108,6 +109,7 @@ impl App {
         let builder = signing::add(signing::accept(builder, flags), flags, Arc::clone(&storage), &secret)?;
         #[cfg(feature = "http-client")]
         let builder = builder.http_client(GuardedHttpClient::new()?);
+        let builder = if flags.log_refusals { builder.observer(LogRefusals) } else { builder };
         let builder = builder.scope(registration::SCOPE, registration::DESCRIPTION);
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
         let builder = flags.resource.iter().fold(builder, |builder, api| builder.resource(api.resource()));

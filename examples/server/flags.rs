@@ -134,6 +134,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "NAME")]
     pub(crate) without: Vec<Capability>,
 
+    /// Print each refused request to the standard error, with the reason, and each failed fetch. Clients do not learn
+    /// most reasons, for example why an assertion is not accepted.
+    #[arg(long)]
+    pub(crate) log_refusals: bool,
+
     /// Turn on insecure legacy features for the server and all its clients: the implicit and password grants, plain and
     /// missing PKCE, token parameters in the query, and the out-of-band redirect.
     #[arg(long)]

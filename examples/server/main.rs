@@ -19,6 +19,7 @@
 //! | `connected.rs` | listing and revoking grants |
 //! | `secret.rs`, `signing.rs` | the secret of the server, its signing keys, and what clients sign |
 //! | `purge.rs` | removing expired records |
+//! | `refusals.rs` | printing why requests are refused |
 //! | `serve.rs` | deadlines for slow clients, a limit on connections, and graceful shutdown |
 //! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `setup.rs`, `intro.rs` | configuration and start-up |
 //! | `page.rs` | the layout of all pages; `maud` escapes what is put into them |
@@ -33,12 +34,14 @@
 //!   "jwks": {"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "2026", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}}]
 //! ```
 //!
-//! With the feature `http-client`, `"jwks_uri": "https://reports.example.com/jwks"` can be in place of `jwks`. The server
-//! then fetches the keys when it needs them. If its own issuer is on the loopback interface, the URL may be there, too.
+//! With the feature `http-client`, `"jwks_uri": "https://reports.example.com/jwks"` can be in place of `jwks`. The
+//! server then fetches the keys when it needs them. If its own issuer is on the loopback interface, the URL may be
+//! there, too.
 //!
 //! The page "Clients without shared secrets" of the manual explains the assertion that such a client sends. Every client
 //! with `jwks` can also sign its authorization requests. With `"require_signed_request_object": true` it must, and
-//! `request_object_signing_alg` restricts it to one algorithm.
+//! `request_object_signing_alg` restricts it to one algorithm. `--log-refusals` prints why an assertion or a signed
+//! request is not accepted, which the client does not learn.
 //!
 //! # An application's own registration
 //! An application reads and changes its name, website and redirect URIs at `/api/application`. It uses an access token
@@ -76,6 +79,7 @@ mod manage;
 mod page;
 mod peer;
 mod purge;
+mod refusals;
 mod registration;
 mod secret;
 mod serve;
