@@ -70,7 +70,8 @@ pub enum EventKind<'a> {
         error: &'a Error,
     },
     /// A user submitted an old consent form, the browser returned from a login to a request that can't be read any more,
-    /// or an earlier consent ended before it was used. Neither the user nor the client made a mistake. The client does not learn of it.
+    /// or an earlier consent ended before it was used. Neither the user nor the client made a mistake. The client does
+    /// not learn of it.
     #[non_exhaustive]
     AuthorizationStale {
         /// The client, if the check got that far.

@@ -1,7 +1,8 @@
 //! Stores the users and clients of the configuration at the start.
 //!
-//! Users and clients from files are added or updated. A changed password ends the grants of its user. Built-in ones are added if they are missing. They keep their
-//! secrets, which were printed at the first start, unless `--new-secrets` is given.
+//! Users and clients from files are added or updated. A changed password ends the grants of its user. Built-in users and
+//! clients are added if they are missing. They keep their secrets, which were printed at the first start, unless
+//! `--new-secrets` is given.
 
 use grantor::storage::{GrantSelector, RegistryError};
 use grantor::{Client, ClientRegistry, ClientSecret, Password, Storage, Subject};

@@ -305,8 +305,8 @@ impl Refusal {
         }
     }
 
-    /// Returns whether the reason is an old consent form or return target, or an earlier consent that has ended. Neither the user nor the client made a
-    /// mistake.
+    /// Returns whether the reason is an old consent form or return target, or an earlier consent that has ended. Neither
+    /// the user nor the client made a mistake.
     pub(crate) const fn is_stale(&self) -> bool {
         matches!(
             self,
