@@ -35,6 +35,10 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::client::{AuthenticationMethod, Client, ClientWarning, RedirectUri};
+#[cfg(feature = "jwt")]
+use crate::client_signatures::ClientSignatures;
+#[cfg(feature = "jwt")]
+use crate::jose::Algorithm;
 use crate::policy::{Dangerous, RefreshTokens};
 use crate::record::GrantType;
 use crate::resource::DeclaredResource;
@@ -101,7 +105,7 @@ pub enum ClientLint {
         "the introspection_signed_response_alg {0} of the client has no key on the server: add a key, or change the \
          member"
     )]
-    IntrospectionAlgorithmNotServed(crate::jose::Algorithm),
+    IntrospectionAlgorithmNotServed(Algorithm),
     /// The client authenticates by a method that the server does not accept, so it can't authenticate.
     #[error(
         "the authentication method {} of the client is not accepted by the server: set client_signatures, or register \
@@ -136,12 +140,12 @@ pub enum ClientLint {
     #[cfg(feature = "jwt")]
     #[error("the policy demands signed request objects, but the client has no keys: register its public keys")]
     NoKeysForRequestObjects,
-    /// The server does not accept the client's
-    /// [`request_object_signing_alg`](crate::client::Client::request_object_signing_alg).
+    /// The client has a [`request_object_signing_alg`](crate::client::Client::request_object_signing_alg) or must sign
+    /// its authorization requests, but its algorithm or all its keys are for algorithms that the server does not accept.
     #[cfg(feature = "jwt")]
     #[error(
-        "the request_object_signing_alg {0} of the client is not accepted by the server: accept it with \
-         client_signatures, or change the member"
+        "the client can't sign authorization requests, because the server does not accept the algorithm of its keys or \
+         its request_object_signing_alg: accept the algorithm, or change the client"
     )]
     RequestObjectAlgorithmNotAccepted(crate::jose::Algorithm),
     /// The client is a resource server, but no resource of the server names it in
@@ -151,6 +155,7 @@ pub enum ClientLint {
          its resource"
     )]
     NoResourceToIntrospect,
+    RequestObjectAlgorithmNotAccepted,
     /// The client has a [critical member](crate::client::ClientParts::unenforced_member) that this version does not
     /// enforce.
     #[error(
@@ -269,7 +274,7 @@ fn unfetched_keys(server: &ServerContext, url: &str) -> Option<ClientLint> {
 
 /// Returns the algorithm of the client's introspection responses if the server has no key for it.
 #[cfg(feature = "jwt")]
-fn unserved_algorithm(server: &ServerContext, client: &Client) -> Option<crate::jose::Algorithm> {
+fn unserved_algorithm(server: &ServerContext, client: &Client) -> Option<Algorithm> {
     let offered = server.signing_keys.as_ref().map_or(&[][..], |keys| keys.algorithms());
     client.introspection_signed_response_alg().filter(|algorithm| !offered.contains(algorithm))
 }
@@ -280,11 +285,17 @@ fn unserved_authentication(server: &ServerContext, client: &Client) -> Option<Cl
     let Some(signatures) = &server.client_signatures else {
         return Some(ClientLint::AuthenticationMethodNotServed(AuthenticationMethod::PrivateKeyJwt));
     };
-    let own = client.token_endpoint_auth_signing_alg();
-    let has_key = |algorithm| client.jwks().is_none_or(|jwks| jwks.keys().iter().any(|key| key.is_for(algorithm)));
-    let may_use = |algorithm| own.is_none_or(|own| own == algorithm) && has_key(algorithm);
-    let is_served = signatures.accepted().iter().any(|algorithm| may_use(*algorithm));
+    let is_served = accepts_a_key(signatures, client, client.token_endpoint_auth_signing_alg());
     (!is_served).then_some(ClientLint::AuthenticationAlgorithmNotServed)
+}
+
+/// Returns whether the server accepts an algorithm of the client's keys. `only` is the registered algorithm. Keys at a
+/// URL are not known, so they count as keys of every algorithm.
+#[cfg(feature = "jwt")]
+fn accepts_a_key(signatures: &ClientSignatures, client: &Client, only: Option<Algorithm>) -> bool {
+    let has_key = |algorithm| client.jwks().is_none_or(|jwks| jwks.keys().iter().any(|key| key.is_for(algorithm)));
+    let may_use = |algorithm: Algorithm| only.is_none_or(|only| algorithm.is_same_as(only)) && has_key(algorithm);
+    signatures.accepted().iter().any(|algorithm| may_use(*algorithm))
 }
 
 #[cfg(not(feature = "jwt"))]
@@ -306,8 +317,10 @@ fn request_objects(server: &ServerContext, endpoints: &Served<'_>, client: &Clie
     if server.policy.require_signed_request_object && client.jwks().is_none() && client.jwks_uri().is_none() {
         return Some(ClientLint::NoKeysForRequestObjects);
     }
-    let unaccepted = client.request_object_signing_alg().filter(|own| !signatures.accepted().contains(own));
-    unaccepted.map(ClientLint::RequestObjectAlgorithmNotAccepted)
+    let own = client.request_object_signing_alg();
+    let must_sign = server.policy.require_signed_request_object || client.requires_signed_request_object();
+    let is_refused = (must_sign || own.is_some()) && !accepts_a_key(signatures, client, own);
+    is_refused.then_some(ClientLint::RequestObjectAlgorithmNotAccepted)
 }
 
 fn scopes(server: &ServerContext, endpoints: &Served<'_>, client: &Client, found: &mut Vec<ClientLint>) {

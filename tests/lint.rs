@@ -369,6 +369,9 @@ fn client_whose_key_is_not_accepted_is_found() {
             assert_found(&t, client, expected);
         }
     }
+    // A client that registered one name of Ed25519 may use the other.
+    let eddsa = by_key(jwks(&[Algorithm::EdDsa])).token_endpoint_auth_signing_alg(Algorithm::EdDsa).build().unwrap();
+    assert_found(&accepting(&[Algorithm::Ed25519]), &eddsa, &[]);
     // The client does not authenticate with its key.
     let app = app("app").jwks(jwks(&[Algorithm::Es384])).build().unwrap();
     assert_found(&accepting(&[Algorithm::Rs256]), &app, &[]);
@@ -395,9 +398,13 @@ fn client_that_cannot_send_its_request_objects_is_found() {
     let es256 = with_keys("es256").request_object_signing_alg(Algorithm::Es256).build().unwrap();
     assert_found(&accepts, &demands, &[]);
     assert_found(&accepts, &es256, &[]);
-    let text = "the request_object_signing_alg ES256 of the client is not accepted by the server: accept it with \
-                client_signatures, or change the member";
-    assert_found(&other, &es256, &[(ClientLint::RequestObjectAlgorithmNotAccepted(Algorithm::Es256), text)]);
+    assert_found(&accepts, &with_keys("may-sign").build().unwrap(), &[]);
+    let text = "the client can't sign authorization requests, because the server does not accept the algorithm of its \
+                keys or its request_object_signing_alg: accept the algorithm, or change the client";
+    let finding = [(ClientLint::RequestObjectAlgorithmNotAccepted, text)];
+    assert_found(&other, &es256, &finding);
+    assert_found(&other, &demands, &finding);
+    assert_found(&other, &with_keys("may-sign").build().unwrap(), &[]);
 
     let demanded = server(
         |policy| policy.require_signed_request_object = true,
