@@ -113,9 +113,9 @@ impl ClientSignatures {
     ///
     /// An object has the type (`typ`) `oauth-authz-req+jwt`, `JWT` or none. These claims are required: `iss` and
     /// `client_id`, the client identifier; and `aud`, the issuer identifier of this server alone. `exp`, if it is
-    /// present, is at most one hour after `iat` and after now. `sub` is not allowed. The other claims are the
-    /// parameters of the request. They are strings; `max_age` can also be a number. All parameters outside of the
-    /// object except `client_id` are ignored.
+    /// present, is at most one hour after `iat`, or after now if there is no `iat`. `sub` is not allowed. The other
+    /// claims are the parameters of the request. They are strings; `max_age` can also be a number. All parameters
+    /// outside of the object except `client_id` are ignored.
     ///
     /// An object is not used up, so a `jti` is not needed: it is part of a URL, and users reload pages.
     pub const fn request_objects(mut self) -> Self {
@@ -238,7 +238,7 @@ impl ClientSignatures {
         if good_until <= now {
             return Err(JwtProblem::Expired);
         }
-        if ends - issued.unwrap_or(now) > expected.longest || ends - now > expected.longest + self.leeway {
+        if ends - issued.unwrap_or(now) > expected.longest {
             return Err(JwtProblem::LongLived);
         }
         Ok(Some(good_until))
