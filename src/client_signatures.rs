@@ -107,7 +107,7 @@ impl ClientSignatures {
     }
 
     /// Also accepts authorization requests as request objects by value (the parameter `request`, RFC 9101). A client
-    /// that has keys can then sign its requests, so that nobody can change them in the browser. See also
+    /// that has keys can then sign its requests, so that they can't be changed in the browser. See also
     /// [`Policy::require_signed_request_object`](crate::Policy::require_signed_request_object). Default: no; such
     /// requests get the error `request_not_supported`.
     ///

@@ -49,7 +49,7 @@ pub(crate) async fn read(
     Ok(verified.and_then(|(claims, _)| parameters(claims, expected.client.id().as_str(), names)))
 }
 
-/// Returns what a request object of a client must be.
+/// Returns the requirements for a request object of a client.
 pub(crate) fn expected<'a>(client: &'a Client, server: &'a ServerContext, peer: Option<IpAddr>) -> Expected<'a> {
     Expected {
         client,

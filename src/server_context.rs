@@ -52,7 +52,7 @@ pub(crate) struct ServerContext {
     /// The signing keys.
     #[cfg(feature = "jwt")]
     pub(crate) signing_keys: Option<Arc<dyn crate::jose::Keys>>,
-    /// What verifies the texts that clients sign, if the server accepts any.
+    /// The verifier of texts that clients sign, if the server accepts any.
     #[cfg(feature = "jwt")]
     pub(crate) client_signatures: Option<crate::client_signatures::ClientSignatures>,
     #[cfg_attr(not(feature = "jwt"), expect(dead_code, reason = "only keys of clients are fetched"))]
@@ -106,7 +106,7 @@ impl ServerContext {
         accepts
     }
 
-    /// Returns what verifies request objects, if the server accepts them.
+    /// Returns the verifier of request objects, if the server accepts them.
     #[cfg(feature = "jwt")]
     pub(crate) fn request_objects(&self) -> Option<&crate::client_signatures::ClientSignatures> {
         self.client_signatures.as_ref().filter(|signatures| signatures.accepts_request_objects())

@@ -1,5 +1,5 @@
-//! Signatures: the signing keys of the server, which are in its storage and which the library rotates, and what clients
-//! sign with keys of their own.
+//! Signatures: the signing keys of the server, which are in its storage and which the library rotates, and the
+//! signatures of clients.
 
 use std::sync::Arc;
 
