@@ -19,6 +19,8 @@ use crate::certificates::AUTHORITY;
 pub(crate) enum Reply {
     /// It sends these bytes and closes the connection.
     Bytes(Vec<u8>),
+    /// It sends these bytes to each request of a connection, and leaves it open.
+    KeepAlive(Vec<u8>),
     /// It sends the first bytes, and then the second ones until the client closes the connection.
     Endless(&'static [u8], Vec<u8>),
     /// Like `Endless`, with a second between the parts.
@@ -107,12 +109,13 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, reply: Reply, s
     if matches!(reply, Reply::Close) {
         return None;
     }
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.ok()?);
-    }
-    seen.heads.lock().unwrap().push(String::from_utf8_lossy(&head).into_owned());
+    read_head(&mut stream, seen).await?;
     match reply {
+        Reply::KeepAlive(bytes) => loop {
+            stream.write_all(&bytes).await.ok()?;
+            stream.flush().await.ok()?;
+            read_head(&mut stream, seen).await?;
+        },
         Reply::Bytes(bytes) => {
             stream.write_all(&bytes).await.ok()?;
             stream.shutdown().await.ok()?;
@@ -136,6 +139,15 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, reply: Reply, s
     }
     // Until the client closes it, so that nothing that was sent is lost.
     stream.read_to_end(&mut Vec::new()).await.ok().map(drop)
+}
+
+async fn read_head(stream: &mut (impl AsyncRead + Unpin), seen: &Seen) -> Option<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    seen.heads.lock().unwrap().push(String::from_utf8_lossy(&head).into_owned());
+    Some(())
 }
 
 /// A resolver. Each name has its answers in the order of the look-ups, and repeats the last one.

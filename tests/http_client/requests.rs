@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::local::{Names, Reply, Server, client, get, on_loopback, outcome};
 
 fn ok(headers: &str) -> Reply {
-    Reply::Bytes(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{headers}\r\n{{}}").into_bytes())
+    Reply::KeepAlive(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{headers}\r\n{{}}").into_bytes())
 }
 
 #[tokio::test]

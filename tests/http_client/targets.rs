@@ -185,7 +185,7 @@ async fn name_that_does_not_exist_or_has_no_address_is_a_failure() {
 
 #[tokio::test]
 async fn localhost_is_allowed_only_with_loopback_addresses() {
-    let reply = || Reply::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}".to_vec());
+    let reply = || Reply::KeepAlive(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}".to_vec());
     let server = Server::start(reply()).await;
     let url = format!("http://localhost:{}/", server.port);
     let addresses = ["127.0.0.1", "10.0.0.1", "1.1.1.1", "127.0.0.1 192.168.0.1", "::ffff:10.0.0.1", "127.0.0.1"];
