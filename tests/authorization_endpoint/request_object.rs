@@ -324,6 +324,19 @@ async fn only_parameters_inside_the_object_count() {
     assert!(t.events.events().last().unwrap().text.contains("RequestObject(ClientId)"));
 }
 
+// A host app may declare a parameter with the name of a claim. The claim says something about the object.
+#[tokio::test]
+async fn claims_of_the_object_are_no_parameters() {
+    let signatures = ClientSignatures::new().request_objects();
+    let t = TestServer::with(|builder| {
+        builder.client_signatures(signatures).authorization_parameter("jti").authorization_parameter("exp")
+    });
+    let es256 = key(Algorithm::Es256);
+    client(&t, &es256).await;
+    let pending = accepted(&t, &object(&es256, &claims(&t)).await).await;
+    assert_eq!((pending.parameter("jti"), pending.parameter("exp")), (None, None));
+}
+
 // covers: JR-06 (RFC 9101 §6.2), JR-07 (RFC 9101 §6.2, RFC 8725 §3.1)
 #[tokio::test]
 async fn client_and_server_limit_the_algorithms_of_objects() {
