@@ -147,7 +147,7 @@ pub enum ClientLint {
         "the client can't sign authorization requests, because the server does not accept the algorithm of its keys or \
          its request_object_signing_alg: accept the algorithm, or change the client"
     )]
-    RequestObjectAlgorithmNotAccepted(crate::jose::Algorithm),
+    RequestObjectAlgorithmNotAccepted,
     /// The client is a resource server, but no resource of the server names it in
     /// [`introspected_by`](crate::ProtectedResource::introspected_by).
     #[error(
@@ -155,7 +155,6 @@ pub enum ClientLint {
          its resource"
     )]
     NoResourceToIntrospect,
-    RequestObjectAlgorithmNotAccepted,
     /// The client has a [critical member](crate::client::ClientParts::unenforced_member) that this version does not
     /// enforce.
     #[error(
