@@ -134,7 +134,9 @@ impl PublishedKeys {
                 Ok(keys)
             }
             Err(error) => {
-                if let Some(entry) = state.entries.get_mut(&*fetch.url) {
+                // A refused fetch says nothing about the set. The limit of one peer must not end the fetches for others.
+                let was_sent = !matches!(*error, FetchError::TooMany(_));
+                if let Some(entry) = state.entries.get_mut(&*fetch.url).filter(|_| was_sent) {
                     (entry.tried_at, entry.failure) = (began_at, Some(Arc::clone(&error)));
                 }
                 Err(error)

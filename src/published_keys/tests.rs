@@ -74,6 +74,10 @@ fn fetch_of(url: &str) -> Fetch {
 impl Fixture {
     /// Returns a server whose client has this key.
     fn new(key: &SigningKey) -> Self {
+        Self::with_limit_per_peer(key, u32::MAX)
+    }
+
+    fn with_limit_per_peer(key: &SigningKey, max_per_peer: u32) -> Self {
         let answer = Mutex::new(Err((|| FetchError::Timeout) as fn() -> _));
         let http = Arc::new(Http { answer, requests: AtomicUsize::new(0), permits: Semaphore::new(1_000_000) });
         let (clock, events) = (TestClock::default(), RecordingObserver::default());
@@ -85,6 +89,7 @@ impl Fixture {
         };
         let mut policy = FetchPolicy::default();
         (policy.max_per_host, policy.max_per_minute) = (u32::MAX, u32::MAX);
+        policy.max_per_peer = max_per_peer;
         let fetcher = Arc::new(Fetcher::new(Some(Arc::clone(&http) as _), policy, Arc::new(api)));
         let keys = Arc::new(PublishedKeys::new(Arc::clone(&fetcher)));
         let signatures = ClientSignatures::new().fetching(&fetcher);
@@ -389,4 +394,20 @@ async fn url_that_is_not_allowed_is_never_requested() {
         assert!(matches!(*error, FetchError::Url(_)), "{error}");
     }
     assert_eq!((f.requests(), f.events.events().len()), (0, 2));
+}
+
+// Regression: the refusal counted as a fetch of the set, so one sender could hide the new key of a client from all.
+#[tokio::test]
+async fn sender_above_its_limit_delays_no_new_key() {
+    let (old, new) = (key("old"), key("new"));
+    let f = Fixture::with_limit_per_peer(&old, 1);
+    let known = f.get().await.unwrap();
+    f.publish(&[&new], &[]);
+    f.clock.advance(Duration::MINUTE);
+    let sender = |url| Fetch { peer: Some("192.0.2.1".parse().unwrap()), ..fetch_of(url) };
+    f.keys.get(&sender("https://other.example/jwks")).await.unwrap();
+    let error = f.keys.get_newer(&sender(URL), &known).await.unwrap_err();
+    assert!(matches!(*error, FetchError::TooMany(_)), "{error}");
+    let newer = f.keys.get_newer(&fetch_of(URL), &known).await.unwrap();
+    assert_eq!((newer[0].id(), f.requests()), (Some("new"), 3));
 }
