@@ -199,7 +199,7 @@ impl ClientSignatures {
         let fetch = Fetch { url, purpose: FetchPurpose::ClientKeys, client_id, peer: expected.peer };
         let keys = published.get(&fetch).await?;
         match verify(text, accepted, &keys, &*self.verifier) {
-            Err(problem @ (JwtProblem::UnknownKey | JwtProblem::Signature)) => {
+            Err(problem @ (JwtProblem::UnknownKey | JwtProblem::AmbiguousKey | JwtProblem::Signature)) => {
                 let newer = published.get_newer(&fetch, &keys).await?;
                 if Arc::ptr_eq(&keys, &newer) {
                     Ok(Err(problem))

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -14,7 +16,7 @@ use crate::env::Clock;
 use crate::error::Error;
 use crate::event::FetchPurpose;
 use crate::http_client::{FetchPolicy, GetRequest, HttpClient};
-use crate::jose::{Algorithm, JwtProblem, SigningKey, Typ, sign};
+use crate::jose::{Algorithm, JwtProblem, Signer, SigningKey, Typ, sign};
 use crate::record::ClientId;
 use crate::testing::{RecordingObserver, TestClock};
 
@@ -274,7 +276,7 @@ async fn failure_without_known_keys_is_503_and_not_cached() {
 async fn text_that_no_key_could_verify_causes_no_fetch() {
     let f = Fixture::new(&key("a"));
     let rsa = r#"{"alg":"none","kid":"a"}"#;
-    let encode = |text: &str| base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text);
+    let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
     for (text, problem) in [
         (String::new(), JwtProblem::Malformed),
         ("a.b".to_owned(), JwtProblem::Malformed),
@@ -410,4 +412,22 @@ async fn sender_above_its_limit_delays_no_new_key() {
     assert!(matches!(*error, FetchError::TooMany(_)), "{error}");
     let newer = f.keys.get_newer(&fetch_of(URL), &known).await.unwrap();
     assert_eq!((newer[0].id(), f.requests()), (Some("new"), 3));
+}
+
+// Regression: the keys were not fetched again after a text that too many of them suited.
+#[tokio::test]
+async fn set_with_too_many_suitable_keys_can_shrink() {
+    let keys: Vec<_> = (0..5).map(|number| key(&number.to_string())).collect();
+    let f = Fixture::new(&keys[0]);
+    f.publish(&keys.iter().collect::<Vec<_>>(), &[]);
+    let claims = json!({ "iss": "app", "aud": ISSUER, "exp": f.clock.now().unix_timestamp() + 120 }).to_string();
+    let header = json!({ "alg": "ES256", "typ": TYPE }).to_string();
+    let signed = [URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims)].join(".");
+    let signature = keys[0].sign(signed.as_bytes()).await.unwrap();
+    let text = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_bytes()));
+    assert_eq!(f.verify_text(&text).await.unwrap(), Err(JwtProblem::AmbiguousKey));
+    f.publish(&[&keys[0]], &[]);
+    f.clock.advance(Duration::MINUTE);
+    f.verify_text(&text).await.unwrap().unwrap();
+    assert_eq!(f.requests(), 2);
 }
