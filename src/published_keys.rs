@@ -211,8 +211,7 @@ const fn describe(error: InvalidJwkSet) -> &'static str {
 
 /// Returns the time for which a response is used: its freshness lifetime (RFC 9111 §4.2), within limits.
 fn lifetime(response: &GetResponse) -> Duration {
-    let Some(caching) = response.header("cache-control") else { return DEFAULT_LIFETIME };
-    let directives = caching.split(',').map(|directive| {
+    let directives = response.values("cache-control").flat_map(|value| value.split(',')).map(|directive| {
         let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
         (name.trim().to_ascii_lowercase(), value.trim().trim_matches('"'))
     });

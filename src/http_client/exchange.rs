@@ -113,8 +113,13 @@ impl GetResponse {
     /// Returns the first value of a header that the server reads: `content-type`, `cache-control` or `age`.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
-        values.next().map(|(_, value)| value.as_str())
+        self.values(name).next()
+    }
+
+    /// Returns all values of a header that the server reads. A list can be sent in several headers (RFC 9110 §5.3).
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        let values = self.headers.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name));
+        values.map(|(_, value)| value.as_str())
     }
 
     /// Returns the body.

@@ -166,6 +166,8 @@ async fn keys_are_cached_as_long_as_the_response_says() {
         (&[("cache-control", "max-age=4294967295")], 86_400),
         (&[("cache-control", "max-age=7200, no-store")], 300),
         (&[("cache-control", "no-cache")], 300),
+        (&[("cache-control", "max-age=86400"), ("cache-control", "no-store")], 300),
+        (&[("cache-control", "public"), ("cache-control", "max-age=600")], 600),
     ] {
         let key = key("a");
         let f = Fixture::new(&key);
