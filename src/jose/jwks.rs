@@ -75,7 +75,8 @@ impl JwkSet {
 
     fn from_members(members: Map<String, Value>) -> Result<Self, InvalidJwkSet> {
         let Some(Value::Array(all)) = members.get("keys") else { return Err(InvalidJwkSet::NotASet) };
-        if all.len() > MAX_KEYS || Value::Array(all.clone()).to_string().len() > MAX_SIZE {
+        let size = serde_json::to_string(&members).map_or(usize::MAX, |text| text.len());
+        if all.len() > MAX_KEYS || size > MAX_SIZE {
             return Err(InvalidJwkSet::TooLarge);
         }
         let mut keys = Vec::new();
@@ -177,6 +178,12 @@ mod tests {
             (&long, InvalidJwkSet::TooLarge),
         ] {
             assert_eq!(JwkSet::from_json(bad), Err(problem), "{bad:.40}");
+        }
+        // A member beside the keys counts, too, when a registration or a row is read.
+        let beside = format!(r#"{{"x":"{}","keys":[{KEY}]}}"#, "x".repeat(MAX_SIZE));
+        for large in [&long, &beside] {
+            let problem = serde_json::from_str::<JwkSet>(large).unwrap_err();
+            assert!(problem.to_string().contains("32 KiB"), "{problem}");
         }
     }
 
