@@ -199,6 +199,15 @@ mod tests {
         assert_eq!(run(&fetcher, "d", None, end - PERIOD), Err(FetchLimit::PerMinute));
     }
 
+    // Requests that end early can cause a fetch each. One sender of them must leave fetches of the host for others.
+    #[test]
+    fn one_peer_does_not_use_up_the_limit_of_a_host() {
+        let fetcher = fetcher(|_| ());
+        let refused = (0..100).map(|_| run(&fetcher, "a", Some("192.0.2.1"), START)).find_map(Result::err);
+        assert_eq!(refused, Some(FetchLimit::PerPeer));
+        assert_eq!(run(&fetcher, "a", Some("198.51.100.1"), START), Ok(()));
+    }
+
     // A flood of names and peers must not use memory beyond the limit of a minute.
     #[test]
     fn refused_fetches_use_no_memory() {

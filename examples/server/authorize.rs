@@ -17,8 +17,17 @@ use crate::session::Session;
 use crate::{login, page};
 
 /// `GET` and `POST /authorize`
+///
+/// The server may have to fetch the keys of a client. `run_to_completion` finishes the fetch even if the browser
+/// disconnects. Otherwise each such request would cause another fetch.
 pub(crate) async fn authorize(State(app): State<App>, Received { session, request }: Received) -> Response {
-    match app.oauth.interaction(&request, session.login()).await {
+    let (oauth, login) = (app.oauth.clone(), session.login().cloned());
+    let next = async move {
+        let next = oauth.interaction(&request, login.as_ref()).await;
+        (request, next)
+    };
+    let (request, next) = run_to_completion(next).await;
+    match next {
         // The client prefers a stronger login (`acr_values`). This server has only passwords, so the request continues.
         Interaction::Login(login) if login.reason() == LoginReason::StepUp => {
             Redirect::to(&login.return_target()).into_response()

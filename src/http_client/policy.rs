@@ -15,7 +15,7 @@ use time::Duration;
 /// | [`max_at_once`](Self::max_at_once) | 32 |
 /// | [`max_per_minute`](Self::max_per_minute) | 600 |
 /// | [`max_per_host`](Self::max_per_host) | 60 in a minute |
-/// | [`max_per_peer`](Self::max_per_peer) | 60 in a minute |
+/// | [`max_per_peer`](Self::max_per_peer) | 20 in a minute |
 /// | [`allow_loopback_for_development`](Self::allow_loopback_for_development) | no |
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -32,7 +32,8 @@ pub struct FetchPolicy {
     /// The maximum number of fetches in a minute from one host name. Default: 60.
     pub max_per_host: u32,
     /// The maximum number of fetches in a minute for requests of one peer. A /64 network of IPv6 is one peer. Requests
-    /// whose peer is unknown have no such limit. Default: 60.
+    /// whose peer is unknown have no such limit. It should be smaller than `max_per_host`. Otherwise one peer could use up
+    /// the limit of a host, by requests that it gives up at once. Default: 20.
     pub max_per_peer: u32,
     /// Whether URLs with `localhost`, `127.0.0.1` and `[::1]` are allowed, with `http` and `https` and any port. A
     /// server whose issuer is not on the loopback interface does not build with it. Default: no.
@@ -47,7 +48,7 @@ impl Default for FetchPolicy {
             max_at_once: 32,
             max_per_minute: 600,
             max_per_host: 60,
-            max_per_peer: 60,
+            max_per_peer: 20,
             allow_loopback_for_development: false,
         }
     }

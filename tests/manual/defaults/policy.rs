@@ -23,7 +23,7 @@ fn defaults_of_the_policy() {
     let fetch = &policy.fetch;
     assert_eq!((fetch.timeout, fetch.allowed_ports.first()), (Duration::seconds(5), Some(&443)));
     assert_eq!((fetch.max_at_once, fetch.max_per_minute, fetch.allowed_ports.len()), (32, 600, 1));
-    assert_eq!((fetch.max_per_host, fetch.max_per_peer, fetch.allow_loopback_for_development), (60, 60, false));
+    assert_eq!((fetch.max_per_host, fetch.max_per_peer, fetch.allow_loopback_for_development), (60, 20, false));
     let dangers = policy.allowed_dangers();
     assert!(!dangers.allow_implicit_grant && !dangers.allow_password_grant);
     assert!(!dangers.allow_plain_pkce && !dangers.pkce_optional);
