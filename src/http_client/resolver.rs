@@ -1,11 +1,13 @@
 //! Name look-ups whose addresses are checked before a connection is made.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use super::address::is_public;
 use crate::error::BoxError;
@@ -32,7 +34,12 @@ impl<T: Resolver + ?Sized> Resolver for Arc<T> {
     }
 }
 
-/// The resolver of the operating system. A look-up occupies a thread of Tokio for blocking work.
+/// The look-ups by the operating system that may run. If the name servers do not answer, a look-up outlives the request
+/// that needs it by up to half a minute, because it can't be cancelled.
+static LOOK_UPS: Semaphore = Semaphore::const_new(64);
+
+/// The resolver of the operating system. A look-up occupies a thread of Tokio for blocking work. At most 64 look-ups run
+/// at the same time in a process; further ones wait.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct SystemResolver;
@@ -40,8 +47,23 @@ pub struct SystemResolver;
 #[async_trait]
 impl Resolver for SystemResolver {
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, BoxError> {
-        Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
+        let name = name.to_owned();
+        let look_up = move || Ok((&*name, 0).to_socket_addrs()?.map(|address| address.ip()).collect());
+        run_blocking(&LOOK_UPS, look_up).await
     }
+}
+
+/// Runs work on a thread for blocking work, and holds a permit until it is over, even if nobody waits for it any more.
+async fn run_blocking<T: Send + 'static>(
+    limit: &'static Semaphore,
+    work: impl FnOnce() -> Result<T, BoxError> + Send + 'static,
+) -> Result<T, BoxError> {
+    let permit = limit.acquire().await?;
+    let work = move || {
+        let _permit = permit;
+        work()
+    };
+    spawn_blocking(work).await?
 }
 
 /// A resolver that fails unless all addresses of a name may be used.
@@ -82,5 +104,36 @@ pub(super) struct NotResolved(#[source] BoxError);
 impl fmt::Debug for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Checked").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    // Regression: a look-up that outlived its request did not count, so the threads of the process could run out.
+    #[tokio::test]
+    async fn abandoned_work_counts_until_it_ends() {
+        static LIMIT: Semaphore = Semaphore::const_new(2);
+        async fn abandon() -> Sender<()> {
+            let (go, wait) = channel::<()>();
+            let before = LIMIT.available_permits();
+            let task = tokio::spawn(run_blocking(&LIMIT, move || Ok(wait.recv()?)));
+            while LIMIT.available_permits() == before {
+                tokio::task::yield_now().await;
+            }
+            task.abort();
+            assert!(task.await.unwrap_err().is_cancelled());
+            go
+        }
+        let (first, _second) = (abandon().await, abandon().await);
+        assert_eq!(LIMIT.available_permits(), 0);
+        let next = tokio::spawn(run_blocking(&LIMIT, || Ok(1)));
+        tokio::task::yield_now().await;
+        assert!(!next.is_finished());
+        first.send(()).unwrap();
+        assert_eq!(next.await.unwrap().unwrap(), 1);
     }
 }
