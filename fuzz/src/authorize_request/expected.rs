@@ -104,7 +104,8 @@ impl<'a> Expected<'a> {
         let is_readable = form.is_acceptable(&PARAMETERS) && form.one("state").is_none_or(is_state);
         let wishes_are_clear =
             form.one("prompt").is_none_or(is_prompt) && form.one("max_age").is_none_or(is_number_of_seconds);
-        let may_go_on = !by_reference && is_readable && response_type_allowed && response_mode_allowed && wishes_are_clear;
+        let may_go_on =
+            !by_reference && is_readable && response_type_allowed && response_mode_allowed && wishes_are_clear;
         match (may_go_on, proof(form, client, wants_token, switches), client.grantable(form.one("scope"))) {
             (true, Some(proof), Some(scope)) => Self::Pending(Asked {
                 route,
