@@ -21,7 +21,7 @@ struct Tokens {
     header_only: AuthorizationServer,
     in_body: AuthorizationServer,
     live: String,
-    others: [(u8, String); 4],
+    others: [(u8, String); 5],
 }
 
 thread_local! {
@@ -64,7 +64,8 @@ pub fn check(data: &[u8]) -> &'static str {
 
 impl Tokens {
     async fn issue() -> Self {
-        let test = TestServer::new();
+        let other_api = ProtectedResource::new("https://id.example/other");
+        let test = TestServer::with(|builder| builder.protected_resource(api()).resource(other_api));
         let app = test.public_client("https://app.example/cb").await;
         let expired = test.authorize(&app).approve_as("alice").await.redeem().await.expect("tokens");
         let revoked = test.authorize(&app).approve_as("bob").await.redeem().await.expect("tokens");
@@ -72,8 +73,11 @@ impl Tokens {
         test.clock.advance(Duration::hours(2));
         let flow = test.authorize(&app).approve_as("alice").await;
         let live = test.authorize(&app).approve_as("alice").await.redeem().await.expect("tokens");
+        let foreign = test.authorize(&app).parameter("resource", "https://id.example/other").approve_as("alice").await;
+        let foreign = foreign.redeem().await.expect("tokens");
         let others = [
             (b'x', expired.access_token.expose().to_owned()),
+            (b'o', foreign.access_token.expose().to_owned()),
             (b'k', revoked.access_token.expose().to_owned()),
             (b'r', live.refresh_token.expect("a refresh token").expose().to_owned()),
             (b'c', flow.code().expose().to_owned()),
@@ -93,13 +97,15 @@ fn subject(name: &str) -> grantor::Subject {
     grantor::Subject::new(name).expect("a subject")
 }
 
+fn api() -> ProtectedResource {
+    ProtectedResource::new("https://id.example/api")
+}
+
 fn server(storage: MemoryStorage, clock: &TestClock, in_body: bool) -> AuthorizationServer {
     let mut policy = Policy::default();
     policy.bearer_in_body = in_body;
-    let builder = crate::world::builder(storage, clock)
-        .policy(policy)
-        .entropy(SeededEntropy::new(8))
-        .protected_resource(ProtectedResource::new("https://id.example/api"));
+    let builder =
+        crate::world::builder(storage, clock).policy(policy).entropy(SeededEntropy::new(8)).protected_resource(api());
     crate::world::block_on(builder.build()).expect("a valid server")
 }
 
