@@ -84,7 +84,8 @@ impl ProtectedResource {
 
     /// Sets the scopes that the API requires, as a list separated by spaces. Its tokens get no other scope (RFC 8707
     /// §2.2). Default: its tokens may have every scope, and the document lists all scopes of the server except
-    /// `offline_access`, which gives no access to the API.
+    /// `offline_access`. The list must not have `offline_access`, because it gives no access to the API, and many clients
+    /// request every listed scope.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into());
         self
@@ -148,7 +149,11 @@ impl ProtectedResource {
             let scope = Scope::parse(text).ok().filter(is_offered);
             scope.ok_or_else(|| BuildError::ResourceScope(text.clone()))
         };
+        let problem = |problem| BuildError::ResourceSetting { identifier: self.identifier.clone(), problem };
         let listed = self.scope.as_ref().map(parse).transpose()?;
+        if listed.as_ref().is_some_and(|listed| listed.contains("offline_access")) {
+            return Err(problem("lists offline_access, which gives no access to the API: remove it from its scope"));
+        }
         let unlisted = self.unlisted_scope.as_ref().map(parse).transpose()?;
         let scope = match (&listed, &unlisted) {
             (Some(listed), Some(unlisted)) => Some(listed.union(unlisted)),
@@ -159,7 +164,6 @@ impl ProtectedResource {
             None => *token != "offline_access" && !unlisted.as_ref().is_some_and(|own| own.contains(token)),
         };
         let listed = scopes.all().iter().filter(is_listed).map(Into::into).collect();
-        let problem = |problem| BuildError::ResourceSetting { identifier: self.identifier.clone(), problem };
         if self.access_token_lifetime.is_some_and(|longest| longest < Duration::SECOND) {
             return Err(problem("has an access_token_lifetime below one second: set a longer one"));
         }

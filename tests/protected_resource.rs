@@ -178,9 +178,9 @@ async fn methods_in_the_document_are_those_that_work() {
     }
 }
 
-// covers: RM-02 (RFC 9728 §3.2)
+// covers: RM-02 (RFC 9728 §3.2), RM-07 (MCP Refresh Tokens)
 #[tokio::test]
-async fn resource_metadata_omits_offline_access_by_default() {
+async fn resource_metadata_never_lists_offline_access() {
     let api = || ProtectedResource::new(API);
     let with = |scopes: &[&str], resource: ProtectedResource| {
         let builder = AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new());
@@ -193,8 +193,10 @@ async fn resource_metadata_omits_offline_access_by_default() {
     let all = ["offline_access", "offline_access:x", "user:read"];
     assert_eq!(shown(&all, api()).await, Some(json!(["offline_access:x", "user:read"])));
     assert_eq!(shown(&["offline_access"], api()).await, None);
-    let asks = || api().scope("offline_access user:read");
-    assert_eq!(shown(&all, asks()).await, Some(json!(["offline_access", "user:read"])));
+    let error = with(&all, api().scope("offline_access user:read")).await.unwrap_err();
+    assert!(
+        matches!(error, BuildError::ResourceSetting { problem, .. } if problem.starts_with("lists offline_access"))
+    );
     let of_server = with(&all, api()).await.unwrap();
     assert_eq!(json(&of_server.metadata(&Request::get(of_server.metadata_path())))["scopes_supported"], json!(all));
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::Builder;
-use super::builder::check_endpoint;
+use super::checks::check_endpoint;
 use crate::build_error::BuildError;
 use crate::capability::{BuildView, Capability, Endpoint};
 

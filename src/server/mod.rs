@@ -2,6 +2,7 @@
 
 mod builder;
 mod capabilities;
+mod checks;
 mod declarations;
 mod dispatcher;
 #[cfg(any(feature = "actix-web", feature = "axum"))]

@@ -60,7 +60,7 @@ async fn documents_with_one_path_are_not_confused() {
 async fn wrong_declaration_does_not_build() {
     let build = |change: &dyn Fn(Builder) -> Builder| {
         let builder = AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new()).scope("user:read", "Read");
-        change(builder).build()
+        change(builder.scope("offline_access", "Stay")).build()
     };
     let twice: &dyn Fn(Builder) -> Builder = &|builder| {
         builder
@@ -92,6 +92,10 @@ async fn wrong_declaration_does_not_build() {
         (
             mail().access_token_lifetime(Duration::ZERO),
             "has an access_token_lifetime below one second: set a longer one",
+        ),
+        (
+            mail().scope("user:read offline_access"),
+            "lists offline_access, which gives no access to the API: remove it from its scope",
         ),
         (mail().introspected_by("\u{e9}"), "names a client identifier in introspected_by that is not valid"),
     ] {
