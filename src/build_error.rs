@@ -90,6 +90,12 @@ pub enum BuildError {
         /// The names of the endpoints, see [`Route::endpoint`](crate::Route::endpoint).
         endpoints: [&'static str; 2],
     },
+    /// [`Builder::scope_includes`](crate::Builder::scope_includes) names a scope that is not declared.
+    #[error("scope_includes names the scope {0:?}, which is not declared: declare it")]
+    IncludedScope(String),
+    /// By [`Builder::scope_includes`](crate::Builder::scope_includes), a scope includes itself.
+    #[error("the scope {0:?} includes itself, directly or through others: remove one of its scope_includes")]
+    ScopeCycle(String),
     /// The identifier of the protected resource is not a URL that RFC 9728 §1.2 allows.
     #[error(
         "the resource identifier {0:?} is not valid: use an https URL (or an http URL on the loopback interface) \

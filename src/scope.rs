@@ -129,6 +129,8 @@ pub(crate) struct Catalogue {
     entries: Vec<(Scope, Arc<str>)>,
     all: Scope,
     default: Option<Scope>,
+    /// Pairs of a token and tokens that it includes, directly or through others.
+    includes: Vec<(Scope, Scope)>,
 }
 
 impl Catalogue {
@@ -136,7 +138,40 @@ impl Catalogue {
     pub(crate) fn new(entries: Vec<(Scope, Arc<str>)>, default: Option<Scope>) -> Option<Self> {
         let names: Vec<&str> = entries.iter().map(|(token, _)| token.as_str()).collect();
         let all = Scope::parse(&names.join(" ")).ok()?;
-        Some(Self { entries, all, default })
+        Some(Self { entries, all, default, includes: Vec::new() })
+    }
+
+    /// Sets which token includes which other, directly. `Err` is a token that includes itself.
+    pub(crate) fn with_includes(mut self, direct: &[(Scope, Scope)]) -> Result<Self, Scope> {
+        let with_narrower = |scope: &Scope| {
+            let narrower = direct.iter().filter(|(broader, _)| broader.is_subset(scope)).map(|(_, narrower)| narrower);
+            narrower.fold(scope.clone(), |all, narrower| all.union(narrower))
+        };
+        for (broader, narrower) in direct {
+            let mut included = narrower.clone();
+            loop {
+                let more = with_narrower(&included);
+                if more == included {
+                    break;
+                }
+                included = more;
+            }
+            if broader.is_subset(&included) {
+                return Err(broader.clone());
+            }
+            self.includes.push((broader.clone(), included));
+        }
+        Ok(self)
+    }
+
+    /// Adds the tokens that the tokens of `scope` include and that are in `allowed`.
+    pub(crate) fn expand(&self, scope: Scope, allowed: &Scope) -> Scope {
+        let broader = self.includes.iter().filter(|(broader, _)| broader.is_subset(&scope));
+        let included = broader.filter_map(|(_, included)| included.intersection(allowed));
+        match included.reduce(|all, more| all.union(&more)) {
+            Some(included) => scope.union(&included),
+            None => scope,
+        }
     }
 
     pub(crate) const fn all(&self) -> &Scope {
@@ -179,6 +214,37 @@ mod tests {
         }
         assert_eq!(scope("a b c").intersection(&scope("c d a")), Some(scope("a c")));
         assert_eq!(scope("a").intersection(&scope("b")), None);
+    }
+
+    fn hierarchy(pairs: &[(&str, &str)]) -> Result<Catalogue, Scope> {
+        let entry = |token: &str| (Scope::parse(token).unwrap(), "".into());
+        let pairs: Vec<_> = pairs.iter().map(|(one, other)| (entry(one).0, entry(other).0)).collect();
+        Catalogue::new(["a", "b", "c", "d", "e"].map(entry).into(), None).unwrap().with_includes(&pairs)
+    }
+
+    // covers: MC-15 (MCP Step-Up Authorization Flow)
+    #[test]
+    fn inclusion_is_transitive_and_limited() {
+        let scope = |text: &str| Scope::parse(text).unwrap();
+        let catalogue = hierarchy(&[("a", "b"), ("b", "c"), ("a", "d"), ("d", "c")]).unwrap();
+        for (requested, allowed, expected) in [
+            ("a", "a b c d e", "a b c d"),
+            ("b", "a b c d e", "b c"),
+            ("c", "a b c d e", "c"),
+            ("e", "a b c d e", "e"),
+            ("a e", "a c e", "a c e"),
+            ("a", "a", "a"),
+        ] {
+            assert_eq!(catalogue.expand(scope(requested), &scope(allowed)), scope(expected), "{requested}");
+        }
+        assert_eq!(hierarchy(&[]).unwrap().expand(scope("a"), &scope("a b")), scope("a"));
+    }
+
+    #[test]
+    fn token_that_includes_itself_is_found() {
+        for cycle in [&[("a", "a")][..], &[("a", "b"), ("b", "a")], &[("e", "a"), ("a", "b"), ("b", "c"), ("c", "b")]] {
+            assert!(hierarchy(cycle).is_err(), "{cycle:?}");
+        }
     }
 
     // covers: SC-02 (RFC 6749 §3.3, Appendix A.4)

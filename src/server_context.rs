@@ -241,7 +241,10 @@ impl ServerContext {
             let default = client.default_scope().or(self.scopes.default_scope()).ok_or(Refusal::NoDefaultScope)?;
             // The default may contain scopes that this client may not have or the server no longer offers.
             let offered = default.intersection(self.scopes.all());
-            let within = offered.and_then(|scope| allowed.and_then(|allowed| scope.intersection(allowed)));
+            let within = offered.zip(allowed).and_then(|(scope, allowed)| {
+                let within = scope.intersection(allowed)?;
+                Some(self.expand(within, allowed))
+            });
             return within.ok_or(Refusal::NoDefaultScope);
         };
         // Most clients request exactly their registered scope. This saves 5% of a client credentials request.
@@ -252,10 +255,18 @@ impl ServerContext {
         if !requested.is_subset(self.scopes.all()) {
             return Err(Refusal::UnknownScope);
         }
-        if allowed.is_none_or(|allowed| !requested.is_subset(allowed)) {
-            return Err(Refusal::ScopeNotAllowed);
+        match allowed {
+            Some(allowed) if requested.is_subset(allowed) => Ok(self.expand(requested, allowed)),
+            _ => Err(Refusal::ScopeNotAllowed),
         }
-        Ok(requested)
+    }
+
+    /// Adds the scopes that the requested ones include. This happens once, before the consent, so a grant never changes
+    /// with the hierarchy.
+    fn expand(&self, requested: Scope, allowed: &Scope) -> Scope {
+        let expanded = self.scopes.expand(requested, allowed);
+        // The client may list scopes that the server does not offer.
+        expanded.intersection(self.scopes.all()).unwrap_or(expanded)
     }
 }
 

@@ -1594,3 +1594,24 @@ fn client_type_determines_its_authentication_methods() {
         assert!(!public.allows_authentication_method(AuthenticationMethod::ClientSecretPost));
     }
 }
+
+#[tokio::test]
+async fn scope_hierarchy_names_declared_scopes_without_cycle() {
+    let build = |pairs: &[(&str, &str)]| {
+        let builder = AuthorizationServer::builder("https://id.example")
+            .storage(MemoryStorage::new())
+            .scope("a", "A")
+            .scope("b", "B");
+        pairs.iter().fold(builder, |builder, (broader, narrower)| builder.scope_includes(*broader, *narrower)).build()
+    };
+    assert!(build(&[("a", "b"), ("a", "b")]).await.is_ok());
+    for unknown in ["c", "", "a b", "\""] {
+        for pair in [("a", unknown), (unknown, "a")] {
+            let error = build(&[pair]).await.unwrap_err();
+            assert!(matches!(&error, BuildError::IncludedScope(own) if own == unknown), "{pair:?} {error}");
+        }
+    }
+    for cycle in [&[("a", "a")][..], &[("a", "b"), ("b", "a")]] {
+        assert!(matches!(build(cycle).await, Err(BuildError::ScopeCycle(_))), "{cycle:?}");
+    }
+}

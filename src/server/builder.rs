@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::checks::{
     catalogue, check_endpoint, check_extensions, check_fetches, check_issuer, check_parameters, check_prefix,
-    check_queries, check_request_objects,
+    check_queries, check_request_objects, with_includes,
 };
 use super::declarations::Declarations;
 use super::{AuthorizationServer, Inner, capabilities, dispatcher};
@@ -78,6 +78,7 @@ pub struct Builder {
     authenticator: Option<Arc<dyn Authenticator>>,
     policy: Policy,
     scopes: Vec<(String, Arc<str>)>,
+    scope_includes: Vec<(String, String)>,
     default_scope: Option<String>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -128,6 +129,7 @@ impl Builder {
             authenticator: None,
             policy: Policy::default(),
             scopes: Vec::new(),
+            scope_includes: Vec::new(),
             default_scope: None,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
@@ -143,6 +145,35 @@ impl Builder {
     /// Declares a scope token with a description, which users read on the consent page.
     pub fn scope(mut self, token: impl Into<String>, description: impl Into<Arc<str>>) -> Self {
         self.scopes.push((token.into(), description.into()));
+        self
+    }
+
+    /// Declares that a scope token includes another one, such as `mail:write` and `mail:read`. Inclusion is transitive.
+    /// Both tokens must be declared. A cycle does not build.
+    ///
+    /// A request for the broader scope is a request for both, as far as the client may have them. The consent page, the
+    /// grant and its tokens contain all of them, so an API requires the narrowest scope that it needs. The scope is
+    /// expanded once, when a grant begins: a later change widens no grant, and a refresh can request one without the
+    /// other. Default: no scope includes another.
+    ///
+    /// ```
+    /// use grantor::{AuthorizationServer, MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), grantor::BuildError> {
+    /// let oauth = AuthorizationServer::builder("https://id.example.com")
+    ///     .storage(MemoryStorage::new())
+    ///     .scope("mail:read", "Read your mail")
+    ///     .scope("mail:write", "Write mail")
+    ///     .scope_includes("mail:write", "mail:read")
+    ///     .build()
+    ///     .await?;
+    /// # let _ = oauth;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn scope_includes(mut self, broader: impl Into<String>, narrower: impl Into<String>) -> Self {
+        self.scope_includes.push((broader.into(), narrower.into()));
         self
     }
 
@@ -341,6 +372,7 @@ impl Builder {
         self.policy.check()?;
         check_fetches(&self.policy, &self.issuer)?;
         let scopes = catalogue(&self.scopes, self.default_scope.as_deref())?;
+        let scopes = with_includes(scopes, &self.scope_includes)?;
         if let Some(scope) = self.policy.self_service_scope.as_ref().filter(|scope| !scope.is_subset(scopes.all())) {
             return Err(BuildError::SelfServiceScope(scope.as_str().to_owned()));
         }

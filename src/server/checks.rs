@@ -89,6 +89,16 @@ pub(super) fn catalogue(declared: &[(String, Arc<str>)], default: Option<&str>) 
     }
 }
 
+pub(super) fn with_includes(catalogue: Catalogue, includes: &[(String, String)]) -> Result<Catalogue, BuildError> {
+    let declared = |token: &String| {
+        let scope = Scope::parse(token).ok().filter(|scope| !token.contains(' ') && scope.is_subset(catalogue.all()));
+        scope.ok_or_else(|| BuildError::IncludedScope(token.clone()))
+    };
+    let pair = |(broader, narrower): &(String, String)| Ok((declared(broader)?, declared(narrower)?));
+    let pairs = includes.iter().map(pair).collect::<Result<Vec<_>, BuildError>>()?;
+    catalogue.with_includes(&pairs).map_err(|token| BuildError::ScopeCycle(token.as_str().to_owned()))
+}
+
 pub(super) fn check_extensions(extensions: &[Box<dyn GrantHandler>]) -> Result<(), BuildError> {
     let mut seen: Vec<&GrantType> = Vec::with_capacity(extensions.len());
     for handler in extensions {

@@ -265,3 +265,40 @@ async fn approval_of_no_scope_is_a_denial() {
     assert_eq!(t.events.names(), ["authorization_denied"; 4]);
     assert!(t.events.events()[0].text.contains("Subject(\"alice\")"), "{}", t.events.events()[0].text);
 }
+
+/// A server on which writing includes reading, and reading includes an offline token.
+fn with_hierarchy() -> TestServer {
+    TestServer::with(|builder| {
+        builder.scope_includes("user:write", "user:read").scope_includes("user:read", "offline_access")
+    })
+}
+
+// covers: MC-15 (MCP Step-Up Authorization Flow)
+#[tokio::test]
+async fn broader_scope_includes_the_narrower() {
+    let t = with_hierarchy();
+    let app = t.public_client(CALLBACK).await;
+    let waiting = pending(&t, &Ask::code(&app).with("scope", "user:write")).await;
+    assert_eq!(waiting.scope().as_str(), "offline_access user:read user:write");
+    let waiting = consent(&t, &Ask::code(&app).with("scope", "user:write")).await;
+    let tokens = redeem(&t, &app, waiting.approve(by("alice")).await.into_http()).await;
+    assert_eq!(tokens.scope.as_str(), "offline_access user:read user:write");
+    let access = t.bearer(&tokens.access_token).await.unwrap();
+    assert!(access.require("user:read").is_ok(), "an API requires the narrower scope");
+    // A refresh gets what it names, because the grant is flat.
+    let token = tokens.refresh_token.unwrap();
+    let narrowed = t.token_as(&app, TokenRequest::refresh_token(&token).scope("user:write")).await.unwrap();
+    assert_eq!(narrowed.scope.as_str(), "user:write");
+}
+
+#[tokio::test]
+async fn included_scope_stays_within_the_client() {
+    let t = with_hierarchy();
+    let app = t
+        .confidential_client_with(|client| client.authorization_code([CALLBACK]).scope("user:write offline_access"))
+        .await;
+    let waiting = pending(&t, &Ask::code(&app).with("scope", "user:write")).await;
+    assert_eq!(waiting.scope().as_str(), "offline_access user:write");
+    let answer = refused(&t, &Ask::code(&app).with("scope", "user:read")).await;
+    assert_error(&answer, CALLBACK, "invalid_scope", STATE);
+}

@@ -99,3 +99,17 @@ async fn equal_scope_requests_get_what_each_client_may_have() {
     let bearer = t.bearer(&access_token(&narrow)).await.unwrap();
     assert_eq!(bearer.require("user:write").unwrap_err().code().unwrap(), "insufficient_scope");
 }
+
+// covers: MC-15 (MCP Step-Up Authorization Flow)
+#[tokio::test]
+async fn machine_gets_the_included_scopes_that_it_may_have() {
+    let t = TestServer::with(|builder| builder.scope_includes("user:write", "user:read").default_scope("user:write"));
+    let both = t.confidential_client_with(|client| client.client_credentials().own_scope("user:read user:write")).await;
+    let one = t.confidential_client_with(|client| client.client_credentials().own_scope("user:write")).await;
+    for (app, expected) in [(&both, "user:read user:write"), (&one, "user:write")] {
+        let without_scope = [("grant_type", "client_credentials")];
+        for pairs in [&machine("user:write")[..], &without_scope] {
+            assert_eq!(granted(&t, &token_as(app, pairs)).await["scope"], expected);
+        }
+    }
+}
