@@ -56,8 +56,8 @@ impl<'a> GetRequest<'a> {
 
     /// Returns the maximum time for the whole exchange.
     #[must_use]
-    pub fn timeout(&self) -> std::time::Duration {
-        self.policy.timeout.try_into().unwrap_or_default()
+    pub const fn timeout(&self) -> time::Duration {
+        self.policy.timeout
     }
 
     /// Checks the form of the URL. The server has done this before it calls an [`HttpClient`](super::HttpClient).

@@ -90,7 +90,7 @@ impl HttpClient for GuardedHttpClient {
     async fn get(&self, request: &GetRequest<'_>) -> Result<GetResponse, FetchError> {
         // `reqwest` connects to an IP literal without asking the resolver, so this check is needed here, too.
         request.check_url()?;
-        let exchange = tokio::time::timeout(request.timeout(), self.exchange(request));
+        let exchange = tokio::time::timeout(request.timeout().unsigned_abs(), self.exchange(request));
         exchange.await.unwrap_or(Err(FetchError::Timeout))
     }
 }

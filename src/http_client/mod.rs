@@ -84,7 +84,7 @@ pub use crate::error::{FetchError, FetchLimit, UrlError};
 /// #[async_trait::async_trait]
 /// impl HttpClient for ThroughProxy {
 ///     async fn get(&self, request: &GetRequest<'_>) -> Result<GetResponse, FetchError> {
-///         let get = self.0.get(request.url()).timeout(request.timeout());
+///         let get = self.0.get(request.url()).timeout(request.timeout().unsigned_abs());
 ///         let get = request.headers().iter().fold(get, |get, (name, value)| get.header(*name, *value));
 ///         let mut response = get.send().await.map_err(FetchError::client)?;
 ///         let mut received = GetResponse::new(response.status().as_u16(), response.headers());

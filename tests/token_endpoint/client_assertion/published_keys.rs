@@ -30,7 +30,7 @@ struct Web {
 impl HttpClient for Web {
     async fn get(&self, request: &GetRequest<'_>) -> Result<GetResponse, FetchError> {
         self.requests.fetch_add(1, Ordering::SeqCst);
-        assert_eq!(request.timeout().as_secs(), 5);
+        assert_eq!(request.timeout(), Duration::seconds(5));
         let keys = self.keys.lock().unwrap().as_ref().map(|keys| serde_json::to_vec(keys).unwrap());
         let mut response = GetResponse::new(200, [("content-type", "application/jwk-set+json")]);
         response.push(&keys.ok_or_else(|| FetchError::client("no route to host"))?, request)?;
