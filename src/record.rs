@@ -192,8 +192,8 @@ pub struct Spent {
     /// The attempt that redeemed the token. A storage that retries recognises its earlier write by it.
     pub attempt: AttemptId,
     /// For a refresh token, the seed from which the successors can be derived again. It is present only while the grace
-    /// window may be open. For a code, a mark that no successor was redeemed. It is present only with
-    /// [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes).
+    /// window may be open. For a code, a mark of the resource, and that no successor was redeemed. It is present only
+    /// with [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes).
     pub seed: Option<Seed>,
     /// The time when the seed must be erased. It is kept if the seed is erased earlier.
     #[serde(default, with = "rfc3339::option")]

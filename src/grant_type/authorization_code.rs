@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use subtle::ConstantTimeEq;
 use time::Duration;
 
 use super::{Decision, GrantContext, GrantHandler, Order, PresentedToken, RedeemToken, Replayed};
 use crate::client::auth::ClientProof;
 use crate::error::{Error, Refusal};
+use crate::issue::seed_of_code;
 use crate::pkce::{CodeChallenge, is_code_verifier};
 use crate::record::{CodeBinding, GrantType, Spent};
-use crate::secret::{AuthorizationCode, kind};
+use crate::secret::{AuthorizationCode, Seed, kind};
 
 /// The handler that redeems codes (RFC 6749 §4.1.3).
 pub(crate) struct AuthorizationCodeGrant;
@@ -62,7 +64,8 @@ fn redeem(
     let resource = context.server.resources.of_grant(presented.grant(), context.resource.as_ref())?;
     presented.must_have_a_live_grant(context.now)?;
     if let Some(spent) = presented.spent() {
-        return Ok(Decision(if is_retry(spent, context) {
+        let seed = seed_of_code(presented.secret().expose(), resource.as_deref());
+        return Ok(Decision(if is_retry(spent, &seed, context) {
             Order::CodeRepeated(Arc::clone(presented.grant()))
         } else {
             Order::Replayed(Replayed::new(&presented))
@@ -77,8 +80,8 @@ fn redeem(
 const RETRY_WINDOW: Duration = Duration::seconds(10);
 
 /// Returns whether a client presents a spent code again because it lost the response. The caller has proven all
-/// bindings of the code.
-fn is_retry(spent: &Spent, context: &GrantContext<'_>) -> bool {
+/// bindings of the code. `seed` is that of a redemption for the requested resource.
+fn is_retry(spent: &Spent, seed: &Seed, context: &GrantContext<'_>) -> bool {
     let is_proven = match context.client.proof() {
         ClientProof::Secret => true,
         #[cfg(feature = "jwt")]
@@ -87,7 +90,7 @@ fn is_retry(spent: &Spent, context: &GrantContext<'_>) -> bool {
         ClientProof::None => false,
     };
     // The storage erases the seed when a successor is spent.
-    let is_unused = spent.seed.is_some();
+    let is_unused = spent.seed.as_ref().is_some_and(|own| own.expose().ct_eq(seed.expose()).into());
     let age = (context.now - spent.at).abs();
     context.policy().tolerate_repeated_codes && is_proven && is_unused && age < RETRY_WINDOW
 }

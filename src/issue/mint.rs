@@ -32,6 +32,14 @@ pub(super) fn peer_mark(seed: &Seed, peer: IpAddr) -> Box<str> {
     URL_SAFE_NO_PAD.encode(&tag[..16]).into()
 }
 
+/// Returns the seed of a redeemed code. No token is derived from it. It shows later whether the code is presented again for
+/// the same resource.
+pub(crate) fn seed_of_code(code: &str, resource: Option<&DeclaredResource>) -> Seed {
+    let resource = resource.map_or("", |resource| &*resource.identifier);
+    let key = KeyedMac::new(TokenHash::of(code).as_bytes());
+    Seed::from_bytes(*key.update(b"grantor/1/c\0").update(code.as_bytes()).update(resource.as_bytes()).finish())
+}
+
 /// Makes the text of an access token, and sets the audience and the hash of its row. All other fields of the row must
 /// be set already.
 ///

@@ -16,6 +16,7 @@ use time::{Duration, OffsetDateTime};
 use self::customize::{Customized, customize, kind_of};
 pub(crate) use self::lifetime::may_refresh;
 use self::lifetime::{Expirations, lasts_a_second, lifetimes};
+pub(crate) use self::mint::seed_of_code;
 use self::mint::{derive, key_row, new_row, peer_mark, refresh_row, sign};
 pub(crate) use self::orders::MemberNames;
 pub use self::orders::{OpenGrant, ResponseMembers};
@@ -269,7 +270,11 @@ async fn successors(
     // A code has a seed only as a mark that none of its successors was spent: spending one erases it. A refresh token
     // that does not rotate is never spent, so it would not erase the mark.
     let marks_use = !is_refresh && server.policy.tolerate_repeated_codes && (rotates || !refreshes);
-    let seed = if has_window || marks_use { Some(Seed::from_bytes(*server.random()?)) } else { None };
+    let seed = match (has_window, marks_use) {
+        (true, _) => Some(Seed::from_bytes(*server.random()?)),
+        (false, true) => Some(seed_of_code(plain.expose(), resource.as_deref())),
+        (false, false) => None,
+    };
     let (access_token, refresh_token) = match &seed {
         Some(seed) if has_window => derive(seed, plain.expose()),
         _ => (Secret::from_bytes(&*server.random()?), Secret::from_bytes(&*server.random()?)),

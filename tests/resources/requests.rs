@@ -1,14 +1,14 @@
 //! Requests that name resources, and requests that name none.
 
-use grantor::Approval;
 use grantor::event::BearerRefusal;
-use grantor::testing::approve;
+use grantor::testing::{TestServer, approve};
+use grantor::{Approval, Policy};
 use serde_json::json;
 
 use crate::common::{CB, json, query_of, responded, token_as};
 use crate::{
-    CALENDAR, MAIL, accepted_at, access, ask, code, granted, pending, redeem, refresh, refresh_of, refused, subject,
-    tokens, with_default, without_default,
+    CALENDAR, MAIL, accepted_at, access, ask, calendar, code, granted, mail, pending, redeem, refresh, refresh_of,
+    refused, subject, tokens, with_default, without_default,
 };
 
 // covers: RI-02 (RFC 8707 §2), RI-04 (RFC 8707 §2), RM-05 (RFC 9728 §7.4), MC-09 (MCP Token Audience Binding)
@@ -182,4 +182,29 @@ async fn faulty_resource_answers_alike_for_spent_and_unspent() {
         assert_eq!((one.status(), one.body()), (other.status(), other.body()), "{fault:?}");
     }
     granted(&refresh(&t, &app, unspent.expose(), &[]).await);
+}
+
+// Regression: a code that was redeemed for one resource and presented again for another one did not end the grant.
+#[tokio::test]
+async fn tolerated_code_names_the_same_resource() {
+    let mut policy = Policy::default();
+    policy.tolerate_repeated_codes = true;
+    let t = TestServer::with(|builder| builder.policy(policy).protected_resource(mail()).resource(calendar()));
+    let app = t.confidential_client(CB).await;
+    for (first, second, event) in [
+        (None, None, "code_repeated"),
+        (None, Some(CALENDAR), "code_repeated"),
+        (Some(CALENDAR), None, "code_repeated"),
+        (Some(MAIL), Some(MAIL), "code_repeated"),
+        (Some(MAIL), None, "code_replayed"),
+        (Some(MAIL), Some(CALENDAR), "code_replayed"),
+        (None, Some(MAIL), "code_replayed"),
+    ] {
+        let code = code(&t, &app, "user:read", &[CALENDAR, MAIL]).await;
+        let named = |resource: Option<&'static str>| Vec::from_iter(resource.map(|resource| ("resource", resource)));
+        granted(&redeem(&t, &app, &code, &named(first)).await);
+        refused(&redeem(&t, &app, &code, &named(second)).await, "invalid_grant");
+        let told = t.events.names();
+        assert_eq!(told[told.len() - 2..], [event, "token_refused"], "{first:?}, {second:?}");
+    }
 }
