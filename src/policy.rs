@@ -57,9 +57,10 @@ pub struct Policy {
     /// Whether the grant survives if its client redeems the code again because it lost the first response. Some HTTP
     /// libraries do that automatically. The second redemption is always refused (RFC 6749 §4.1.2). With this switch, it
     /// does not revoke the grant if all of these are true: it comes within ten seconds of the first, the client has
-    /// authenticated with a secret or a key, it has sent all required proofs and asks for the same resource, and no token
-    /// from the code was redeemed. The repeat of a public client always revokes the grant, because such a client proves only PKCE. So does the
-    /// repeat of a client that got a refresh token with the code and whose refresh tokens are not rotated. Default: no.
+    /// authenticated with a secret or a key, it has sent all required proofs and asks for the same resource, and no
+    /// token from the code was redeemed. The repeat of a public client always revokes the grant, because such a client
+    /// proves only PKCE. So does the repeat of a client that got a refresh token with the code and whose refresh tokens
+    /// are not rotated. Default: no.
     pub tolerate_repeated_codes: bool,
     /// The lifetime of an access token. RFC 6750 §5.3 recommends one hour or less. It is limited by
     /// [`refresh_token_absolute_lifetime`](Self::refresh_token_absolute_lifetime). Default: 1 hour.
