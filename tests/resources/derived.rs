@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use grantor::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant};
 use grantor::testing::{TestClient, TestServer};
-use grantor::{AccessToken, Error, GrantType, ProtectedResource, Response};
+use grantor::{AccessToken, Error, GrantType, ProtectedResource, Response, SubjectStatus};
 
 use crate::common::{CB, json, token_as};
 use crate::{
@@ -98,7 +98,7 @@ async fn independent_grant_is_for_the_named_or_default_resource() {
 }
 
 #[tokio::test]
-async fn password_is_not_confirmed_by_an_error_about_the_resource() {
+async fn no_error_about_a_resource_confirms_a_password() {
     let t = TestServer::with(|builder| {
         let mut policy = grantor::Policy::default();
         policy.dangerous().allow_password_grant = true;
@@ -106,18 +106,23 @@ async fn password_is_not_confirmed_by_an_error_about_the_resource() {
     });
     t.users.add("alice", "right");
     let app = t.confidential_client_with(|client| client.password().scope("user:read user:write")).await;
+    // Nor that its user is suspended or gone.
+    for (name, status) in [("bob", SubjectStatus::Suspended), ("carol", SubjectStatus::Gone)] {
+        t.users.add(name, "right");
+        t.users.set_status(name, status);
+    }
     for (faulty, error) in [
         (&[("scope", "user:read")][..], "invalid_target"),
         (&[("scope", "user:read"), ("resource", "https://other.example")], "invalid_target"),
         (&[("scope", "user:write"), ("resource", MAIL)], "invalid_scope"),
     ] {
         let mut answers = Vec::new();
-        for password in ["right", "wrong"] {
-            let own = [("grant_type", "password"), ("username", "alice"), ("password", password)];
+        for (name, password) in [("alice", "right"), ("alice", "wrong"), ("bob", "right"), ("carol", "right")] {
+            let own = [("grant_type", "password"), ("username", name), ("password", password)];
             let answer = t.server.token(&token_as(&app, &[&own, faulty].concat())).await;
             refused(&answer, error);
             answers.push(answer.body().to_vec());
         }
-        assert_eq!(answers[0], answers[1], "{faulty:?}");
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{faulty:?}");
     }
 }

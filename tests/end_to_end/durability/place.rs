@@ -13,7 +13,7 @@ use end_to_end::example::Example;
 use end_to_end::postgres::Postgres;
 
 /// The issuer of every server, regardless of its port.
-const ISSUER: &str = "http://127.0.0.1:3000";
+pub(crate) const ISSUER: &str = "http://127.0.0.1:3000";
 
 pub(crate) enum Place {
     Sqlite(Folder),

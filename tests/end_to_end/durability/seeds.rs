@@ -11,6 +11,7 @@ use rand::{Rng, RngExt};
 use time::{Duration, OffsetDateTime};
 
 use crate::caller::{CLIENT, Held, REDIRECT_URI, VERIFIER};
+use crate::place::ISSUER;
 
 /// Now, in the whole microseconds that a storage keeps.
 pub(crate) fn now() -> OffsetDateTime {
@@ -35,6 +36,9 @@ pub(crate) async fn code(storage: &dyn Storage, random: &mut StdRng) -> Held {
     let (now, scope) = (now(), Scope::parse("user:read user:write").unwrap());
     // Long enough for the longest run; the servers would give a code one minute.
     let expires_at = now + Duration::HOUR;
+    let mut details = GrantDetails::default();
+    // The API of the example server.
+    details.resources = vec![format!("{ISSUER}/api").into()];
     let grant = Grant {
         id: code.grant,
         client_id: ClientId::new(CLIENT).unwrap(),
@@ -48,7 +52,7 @@ pub(crate) async fn code(storage: &dyn Storage, random: &mut StdRng) -> Held {
         parent_grant: None,
         session: None,
         host_data: None,
-        details: GrantDetails::default(),
+        details,
     };
     let challenge = CodeChallenge::s256(&CodeVerifier::new(VERIFIER));
     let mut details = TokenDetails::default();
