@@ -163,6 +163,7 @@ const SCENARIOS = {
     const { iat, exp, ...rest } = await client.tokenIntrospection(api, accessToken)
     assert.deepEqual(rest, {
       active: true,
+      aud: `${base}/api`,
       client_id: 'web',
       iss: base,
       scope: 'user:read',
