@@ -89,7 +89,8 @@ impl AuthorizationResponse {
     }
 
     /// Returns the stale decision if the user had already decided with the consent form, or if an earlier consent has
-    /// ended ([`Refusal::ConsentEnded`]). The client learns nothing of it. See [`AuthorizationError::stale_form`](crate::AuthorizationError::stale_form).
+    /// ended ([`Refusal::ConsentEnded`]). The client learns nothing of it. See
+    /// [`AuthorizationError::stale_form`](crate::AuthorizationError::stale_form).
     #[must_use]
     pub const fn stale_form(&self) -> Option<&StaleForm> {
         self.stale.as_ref()

@@ -135,8 +135,8 @@ pub enum Refusal {
     NoDefaultScope,
     /// A refresh request asks for more scope than was granted.
     ScopeExceedsGrant,
-    /// Nothing is left of the granted scope, because the client may no longer have it, the server no longer offers it, or
-    /// the resources of the grant no longer declare it.
+    /// Nothing is left of the granted scope, because the client may no longer have it, the server no longer offers it,
+    /// or the resources of the grant no longer declare it.
     NoScopeLeft,
     /// The requested or granted scope has nothing that the resource declares.
     NoScopeForResource,
@@ -305,8 +305,8 @@ impl Refusal {
         }
     }
 
-    /// Returns whether the reason is an old consent form or return target, or an earlier consent that has ended. Neither
-    /// the user nor the client made a mistake.
+    /// Returns whether the reason is an old consent form or return target, or an earlier consent that has ended.
+    /// Neither the user nor the client made a mistake.
     pub(crate) const fn is_stale(&self) -> bool {
         matches!(
             self,
