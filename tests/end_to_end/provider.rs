@@ -47,6 +47,11 @@ impl Provider {
         Self { process, link: link.expect("a link"), password, token_form: token_form.expect("a form") }
     }
 
+    /// Returns how many files and connections the process has open. A process that has ended has none.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).map_or(0, Iterator::count)
+    }
+
     pub fn url(&self, path: &str) -> String {
         self.link.join(path).unwrap().into()
     }

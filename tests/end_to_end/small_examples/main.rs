@@ -12,6 +12,7 @@ mod peer;
 mod storage;
 
 use std::process::Command;
+use std::time::Duration;
 
 use browser::{Browser, Page};
 use end_to_end::provider::Provider;
@@ -64,7 +65,11 @@ async fn plain_hyper_survives_more_connections_than_files() {
         // The operating system accepts connections for the process.
         connections.push(connect().await.expect("the process listens"));
     }
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let limit = tokio::time::Instant::now() + Duration::from_secs(30);
+    while provider.open_files() < 64 {
+        assert!(tokio::time::Instant::now() < limit, "the process has only {} files", provider.open_files());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     connect().await.expect("the process listens");
     drop(connections);
     let answer = reqwest::get(provider.url("/.well-known/oauth-authorization-server")).await.unwrap();
